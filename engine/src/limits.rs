@@ -1,0 +1,61 @@
+//! Every bound of the engine, with its unit and its reason.
+
+/// The most bytes a thread reads from a source file between two looks at the gate.
+pub const READ_STEP: usize = 256 * 1024;
+
+/// The most bytes of a transfer that go to the storage between two looks at the gate and the throttle, so that a
+/// whole pack is no burst.
+pub const WRITE_STEP: usize = 16 * 1024;
+
+/// Size of the smallest chunk that is not the end of a file, in bytes: restic's.
+pub const CHUNK_MIN: usize = 512 * 1024;
+
+/// Size of the largest chunk in bytes: restic's.
+pub const CHUNK_MAX: usize = 8 * 1024 * 1024;
+
+/// Number of low bits of the fingerprint that are zero at a cut: restic's, one cut in about a million positions.
+pub const CHUNK_MASK_BITS: u32 = 20;
+
+/// Length of the fingerprint's window in bytes: restic's.
+pub const CHUNK_WINDOW: usize = 64;
+
+/// A pack is closed when it reaches this many bytes: restic's default.
+pub const PACK_SIZE: usize = 16 * 1024 * 1024;
+
+/// The largest pack that is read. Other programs may be set to make packs of up to 4 GiB − 1; offsets are 32 bits.
+pub const PACK_SIZE_MAX: u64 = u32::MAX as u64;
+
+/// The largest blob that is opened, compressed or not, in bytes. A folder of a million files makes a tree blob of
+/// some 400 MB, and restic has no bound; this one keeps a hostile repository from taking all memory.
+pub const BLOB_MAX: usize = 1024 * 1024 * 1024;
+
+/// The largest config, key, lock, snapshot or index file that is read, in bytes.
+pub const FILE_MAX: usize = 512 * 1024 * 1024;
+
+/// An index file is closed when it lists this many blobs: restic's order of size.
+pub const INDEX_BLOBS: usize = 50_000;
+
+/// Deepest nesting of folders that is walked or restored: twice what a path of 4096 bytes can hold.
+pub const DEPTH_MAX: usize = 4096;
+
+/// The most memory that a key file may ask scrypt for, in bytes. restic asks for 32 to 256 MiB.
+pub const SCRYPT_MEMORY_MAX: u64 = 1024 * 1024 * 1024;
+
+/// A file whose mtime or ctime lies within this many seconds of the moment it was looked at may change again
+/// without a new timestamp; it is read again next time.
+pub const RACY_SECONDS: i64 = 2;
+
+/// A lock is refreshed when it is this old, in seconds: restic's.
+pub const LOCK_REFRESH_SECONDS: u64 = 5 * 60;
+
+/// A lock that was not refreshed for this long, in seconds, is not relied on any more. Others remove it after 30
+/// minutes; what is left is the time for the writes that rely on it.
+pub const LOCK_TRUST_SECONDS: u64 = 22 * 60;
+
+/// A foreign lock that is older than this, in seconds, counts as left behind: restic's.
+pub const LOCK_STALE_SECONDS: i64 = 30 * 60;
+
+const _: () = assert!(CHUNK_MIN < CHUNK_MAX && CHUNK_WINDOW < CHUNK_MIN);
+const _: () = assert!(CHUNK_MAX < PACK_SIZE, "a pack holds at least one whole chunk");
+const _: () = assert!(LOCK_REFRESH_SECONDS < LOCK_TRUST_SECONDS);
+const _: () = assert!(LOCK_TRUST_SECONDS < LOCK_STALE_SECONDS as u64);

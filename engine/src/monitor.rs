@@ -1,0 +1,128 @@
+//! The one way up: what an operation tells its caller while it runs.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Class, Error, Result, advice_for};
+use crate::id::{BlobHandle, PackId};
+
+/// How far an operation has come, or by how much it came further; all counts since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Files finished.
+    pub files: u64,
+    /// Folders finished.
+    pub folders: u64,
+    /// Backup: bytes of files looked at. Restore: bytes now right in the destination. Verify: stored bytes checked.
+    pub bytes: u64,
+    /// The part of `bytes` that needed no reading because the file did not change (restore: was there already).
+    pub bytes_unchanged: u64,
+    /// The part of `bytes` that was read and found to be stored already.
+    pub bytes_known: u64,
+    /// By how much the repository grew.
+    pub bytes_stored: u64,
+}
+
+impl Progress {
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: &Self) {
+        self.files += other.files;
+        self.folders += other.folders;
+        self.bytes += other.bytes;
+        self.bytes_unchanged += other.bytes_unchanged;
+        self.bytes_known += other.bytes_known;
+        self.bytes_stored += other.bytes_stored;
+    }
+}
+
+/// One item that could not be done, or not wholly; the rest went on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemFailure {
+    /// The file, folder or object.
+    pub path: PathBuf,
+    /// Why, for programs.
+    pub class: Class,
+    /// Why, for people: one sentence.
+    pub message: String,
+    /// What to do about it: one sentence.
+    pub advice: String,
+}
+
+impl ItemFailure {
+    /// Makes a failure from an error on a path.
+    #[must_use]
+    pub fn new(path: &Path, error: &Error) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            class: error.class(),
+            message: error.to_string(),
+            advice: error.advice().to_owned(),
+        }
+    }
+
+    /// Makes a failure of a class with words of its own.
+    #[must_use]
+    pub fn with(path: &Path, class: Class, message: impl Into<String>) -> Self {
+        Self { path: path.to_path_buf(), class, message: message.into(), advice: advice_for(class).to_owned() }
+    }
+}
+
+/// One blob's place in a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedBlob {
+    /// Kind and id of the blob.
+    pub handle: BlobHandle,
+    /// Where its sealed bytes start in the pack, in bytes.
+    pub offset: u32,
+    /// Length of its sealed bytes.
+    pub length: u32,
+    /// Length of its contents if they were compressed.
+    pub uncompressed_length: Option<u32>,
+}
+
+/// A pack that is about to be written: everything that is needed to adopt it after a crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackRecord {
+    /// The pack's id, the SHA-256 of its bytes.
+    pub id: PackId,
+    /// Its length in bytes.
+    pub length: u64,
+    /// What is in it.
+    pub blobs: Vec<PackedBlob>,
+}
+
+/// Receives what an operation has to say while it runs. Every method has a default that ignores it.
+///
+/// Methods are called from several threads and must return quickly.
+pub trait Monitor: Send + Sync {
+    /// Says by how much the operation came further.
+    fn progress(&self, _delta: &Progress) {}
+
+    /// Says how much there is to do in all, as soon as that is known: files and bytes.
+    fn total(&self, _files: u64, _bytes: u64) {}
+
+    /// Names the file that is being worked on.
+    fn current(&self, _path: &Path) {}
+
+    /// Reports an item that could not be done. Every one is reported.
+    fn item_failed(&self, _failure: ItemFailure) {}
+
+    /// Says something worth knowing that is no failure, once for each run: a sentence.
+    fn notice(&self, _sentence: &str) {}
+
+    /// Called before a pack is put into the storage; must be durable when it returns.
+    ///
+    /// # Errors
+    /// An error stops the operation.
+    fn storing(&self, _pack: &PackRecord) -> Result<()> {
+        Ok(())
+    }
+
+    /// Called when every pack named so far is listed in an index that is in the storage.
+    fn indexed(&self) {}
+}
+
+/// A monitor that ignores everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Monitor for Silent {}
