@@ -58,7 +58,6 @@ impl Class {
             | Kind::NotADirectory
             | Kind::IsADirectory
             | Kind::AlreadyExists
-            | Kind::FilesystemLoop
             | Kind::InvalidFilename
             | Kind::Unsupported => Self::Misuse,
             _ => Self::Transient,
