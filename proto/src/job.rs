@@ -1,0 +1,389 @@
+//! The nouns of a job: what it is to do, how far it is, why it waits and how it ended.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Class, ErrorData};
+use crate::path::WirePath;
+use crate::spec::JobSpec;
+
+/// Failed items that a summary carries at most; the rest is in the ledger (`job.failures`).
+pub const SUMMARY_FAILED_MAX: usize = 100;
+
+/// The name of a job: short, sortable by age, unique; people type as much of its start as is unique.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct JobId(pub String);
+
+impl JobId {
+    /// Tells whether this id starts with what somebody typed.
+    #[must_use]
+    pub fn matches(&self, prefix: &str) -> bool {
+        !prefix.is_empty() && self.0.len() >= prefix.len() && self.0.as_bytes().starts_with(prefix.as_bytes())
+    }
+
+    /// Returns the id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl From<&str> for JobId {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Saves sources into a target as a new snapshot.
+    Backup,
+    /// Brings files of a snapshot back.
+    Restore,
+    /// Checks a target.
+    Verify,
+    /// Removes snapshots by a keep rule.
+    Forget,
+    /// Removes data that no snapshot needs.
+    Prune,
+    /// Copies snapshots to another target.
+    Copy,
+    /// A kind this program does not know yet.
+    #[serde(other)]
+    Unknown,
+}
+
+impl JobKind {
+    /// Returns the word used on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Restore => "restore",
+            Self::Verify => "verify",
+            Self::Forget => "forget",
+            Self::Prune => "prune",
+            Self::Copy => "copy",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for its turn; its verdict says why.
+    Queued,
+    /// Is being worked on.
+    Running,
+    /// Was begun and stands still; its verdict says why.
+    Paused,
+    /// Did all of it.
+    Succeeded,
+    /// A usable snapshot or restore exists, and named items are missing.
+    Partial,
+    /// Nothing usable came of it.
+    Failed,
+    /// Was stopped because somebody asked.
+    Cancelled,
+    /// A state this program does not know yet.
+    #[serde(other)]
+    Unknown,
+}
+
+impl JobState {
+    /// Returns the word used on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Succeeded => "succeeded",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Tells whether the job has ended; only `retry` makes it go on.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Partial | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// How urgent a job is; of two jobs that may run the more urgent goes first, then the older.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// When nothing else wants to run.
+    Low = 0,
+    /// Somebody waits for it.
+    High = 2,
+    /// Before everything else.
+    Critical = 3,
+    // The fallback has to be declared last; the numbers keep the order.
+    /// The usual; also what a priority this program does not know is taken for.
+    #[default]
+    #[serde(other)]
+    Normal = 1,
+}
+
+impl Priority {
+    /// Returns the word used on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// How far a job has come. All counts are since the start of the job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Progress {
+    /// Files finished.
+    pub files: u64,
+    /// Folders finished.
+    pub folders: u64,
+    /// Files there are in all, once known.
+    pub files_total: Option<u64>,
+    /// Backup: source bytes looked at. Restore: bytes now right in the destination. Verify: stored bytes checked.
+    pub bytes: u64,
+    /// Bytes there are in all, once known.
+    pub bytes_total: Option<u64>,
+    /// The part of `bytes` that needed no reading because nothing changed.
+    pub bytes_unchanged: u64,
+    /// The part of `bytes` that was read and found to be stored already.
+    pub bytes_known: u64,
+    /// By how much the repository grew.
+    pub bytes_stored: u64,
+    /// Current speed over all of `bytes`.
+    pub bytes_per_second: Option<u64>,
+    /// How long it will still take, once that can be said.
+    pub eta_seconds: Option<u64>,
+    /// The file that is being worked on.
+    pub current: Option<WirePath>,
+    /// Items that could not be done so far.
+    pub failed_count: u64,
+}
+
+/// Which decider said no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictKind {
+    /// Nobody: it may run.
+    Ready,
+    /// It is not due yet.
+    Schedule,
+    /// Others go first.
+    Queue,
+    /// Power, network, load or presence do not allow it.
+    Conditions,
+    /// Its target keeps failing and is left alone for a while.
+    Breaker,
+    /// It waits before it is tried again after a failure that may go away.
+    Retry,
+    /// Somebody paused it, or the whole daemon.
+    Paused,
+    /// The daemon is stopping; it goes on at the next start.
+    Stopping,
+    /// A reason this program does not know yet; the sentence says it.
+    #[serde(other)]
+    Unknown,
+}
+
+/// May the job run? If not: who says so, in words a person understands, and when it is asked again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// Which decider spoke.
+    pub kind: VerdictKind,
+    /// The reason as a sentence.
+    pub sentence: String,
+    /// Since when this has been the reason.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// When it is decided again at the latest, where that is known.
+    #[serde(default)]
+    pub next_look: Option<Timestamp>,
+}
+
+/// One item that could not be done, or not wholly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FailedItem {
+    /// The file, folder or object.
+    pub path: WirePath,
+    /// Why, for programs.
+    pub class: Class,
+    /// Why, for people.
+    pub message: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+/// What a dry run of a restore would do with one item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlannedItem {
+    /// The path in the destination.
+    pub path: WirePath,
+    /// What would happen to it.
+    pub action: PlannedAction,
+    /// Bytes that would be written.
+    #[serde(default)]
+    pub bytes: u64,
+}
+
+/// What a restore would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlannedAction {
+    /// It is not there and would be made.
+    Create,
+    /// It is there, differs, and would be replaced.
+    Replace,
+    /// It is there, differs, and would be kept.
+    Keep,
+    /// It is there and right already.
+    Unchanged,
+    /// It is not in the snapshot and would be deleted.
+    Delete,
+    /// An action this program does not know yet.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How a job ended; the last line of `backup --json` and `restore --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobSummary {
+    /// The job.
+    pub job: JobId,
+    /// Its final state.
+    pub state: JobState,
+    /// The snapshot that was made or restored.
+    pub snapshot: Option<String>,
+    /// Files done.
+    pub files: u64,
+    /// Backup: source bytes looked at. Restore: bytes now right in the destination.
+    pub bytes: u64,
+    /// By how much the repository grew; 0 for a restore.
+    pub bytes_stored: u64,
+    /// Items that could not be done.
+    pub failed_count: u64,
+    /// The first of them, at most [`SUMMARY_FAILED_MAX`], fewer where a line would become too long.
+    pub failed: Vec<FailedItem>,
+    /// Whether there are more than `failed` lists.
+    pub failed_more: bool,
+    /// Why the job as a whole failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+}
+
+/// Why a job as a whole failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobError {
+    /// What happened, as a sentence.
+    pub message: String,
+    /// Kind, class, whether it is tried again, and what to do.
+    #[serde(flatten)]
+    pub data: ErrorData,
+}
+
+/// One try of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Attempt {
+    /// Counts from 1.
+    pub number: u32,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended; absent while it runs.
+    #[serde(default)]
+    pub ended: Option<Timestamp>,
+    /// How it ended: a final state, or `queued` or `paused` when it will go on.
+    #[serde(default)]
+    pub outcome: Option<JobState>,
+    /// What went wrong.
+    #[serde(default)]
+    pub error: Option<JobError>,
+}
+
+/// A job as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// Where it stands.
+    pub state: JobState,
+    /// How urgent it is.
+    #[serde(default)]
+    pub priority: Priority,
+    /// What it is about, in words: "/home/ada to local".
+    pub title: String,
+    /// The plan it belongs to.
+    #[serde(default)]
+    pub plan: Option<String>,
+    /// The target it works on.
+    #[serde(default)]
+    pub target: Option<String>,
+    /// Why somebody wanted it, if they said so.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// When it was accepted.
+    pub submitted: Timestamp,
+    /// When its first attempt began.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default)]
+    pub ended: Option<Timestamp>,
+    /// Attempts made so far.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Why it waits: always there when it is queued or paused.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+    /// How far it is, once it has begun.
+    #[serde(default)]
+    pub progress: Option<Progress>,
+    /// Why its last attempt failed.
+    #[serde(default)]
+    pub error: Option<JobError>,
+}
+
+/// Everything about one job, except the full list of failed items (`job.failures`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobDetail {
+    /// The job as lists show it.
+    pub job: Job,
+    /// What was asked for.
+    pub spec: JobSpec,
+    /// Its attempts, oldest first.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
+    /// Sentences worth knowing that are no failures, each said once for the job.
+    #[serde(default)]
+    pub notices: Vec<String>,
+    /// How it ended, once it has.
+    #[serde(default)]
+    pub summary: Option<JobSummary>,
+}

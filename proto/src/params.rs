@@ -1,0 +1,336 @@
+//! The parameters of every method, one type each, in the order of the table in [`crate::message`].
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Cursor, Topic};
+use crate::job::{Job, JobId, JobState, Priority, Verdict};
+use crate::page::PageRequest;
+use crate::path::WirePath;
+use crate::spec::{JobSpec, SnapshotQuery};
+use crate::target::Plan;
+use crate::version::VersionRange;
+
+/// A name the caller gives to one change, so that asking again cannot make it twice: at most 128 bytes, chosen at
+/// random.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct RequestId(pub String);
+
+/// Bytes of a [`RequestId`] at most.
+pub const REQUEST_ID_MAX: usize = 128;
+
+/// Declares a parameter type: documented public fields and the usual derives. A field after `?` may be left out.
+macro_rules! params {
+    ($($(#[$doc:meta])* $name:ident {
+        $($(#[$field_doc:meta])* $field:ident: $type:ty,)*
+        $(? $($(#[$option_doc:meta])* $option:ident: $option_type:ty,)+)?
+    })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+            $($($(#[$option_doc])* #[serde(default)] pub $option: $option_type,)+)?
+        }
+    )*};
+}
+
+params! {
+    /// Says who calls and which versions they speak.
+    Hello {
+        /// Program and version of the client.
+        client: String,
+        /// The versions it speaks.
+        protocol: VersionRange,
+    }
+    /// Asks for the OpenRPC document.
+    RpcDiscover {}
+    /// Asks for the state of the daemon.
+    DaemonStatus {}
+    /// Pauses the whole daemon: running jobs stop, queued ones wait.
+    DaemonPause {
+        /// The name of this change.
+        request_id: RequestId,
+        ?
+        /// For how long; absent: until somebody resumes it.
+        for_seconds: Option<u64>,
+    }
+    /// Ends the pause of the whole daemon.
+    DaemonResume {
+        /// The name of this change.
+        request_id: RequestId,
+    }
+    /// Puts jobs into the queue.
+    JobSubmit {
+        /// The name of this change.
+        request_id: RequestId,
+        /// What to do.
+        spec: JobSpec,
+        ?
+        /// How urgent; absent: normal, for a restore high.
+        priority: Option<Priority>,
+        /// Run even if the conditions say no.
+        now: bool,
+        /// Why, for the ledger.
+        reason: Option<String>,
+    }
+    /// Asks for everything about one job.
+    JobGet {
+        /// Its id or a unique prefix of it.
+        job: JobId,
+    }
+    /// Asks for jobs, newest first.
+    JobList {
+        ?
+        /// Also those that have ended.
+        all: bool,
+        /// Only those in one of these states; empty: any.
+        states: Vec<JobState>,
+        /// Which part.
+        page: PageRequest,
+    }
+    /// Asks why a job does not run.
+    JobWhy {
+        /// Its id or a unique prefix of it.
+        job: JobId,
+    }
+    /// Pauses one job.
+    JobPause {
+        /// The name of this change.
+        request_id: RequestId,
+        /// Its id or a unique prefix of it.
+        job: JobId,
+        ?
+        /// For how long; absent: until somebody resumes it.
+        for_seconds: Option<u64>,
+    }
+    /// Lets a paused job go on.
+    JobResume {
+        /// The name of this change.
+        request_id: RequestId,
+        /// Its id or a unique prefix of it.
+        job: JobId,
+    }
+    /// Stops a job for good.
+    JobCancel {
+        /// The name of this change.
+        request_id: RequestId,
+        /// Its id or a unique prefix of it.
+        job: JobId,
+    }
+    /// Makes a new attempt of a job that ended failed, partial or cancelled, or that waits to be tried again.
+    JobRetry {
+        /// The name of this change.
+        request_id: RequestId,
+        /// Its id or a unique prefix of it.
+        job: JobId,
+    }
+    /// Changes how urgent a job is.
+    JobSetPriority {
+        /// The name of this change.
+        request_id: RequestId,
+        /// Its id or a unique prefix of it.
+        job: JobId,
+        /// The new priority.
+        priority: Priority,
+    }
+    /// Asks for the items a job could not do, in the order they were met.
+    JobFailures {
+        /// Its id or a unique prefix of it.
+        job: JobId,
+        ?
+        /// Which part.
+        page: PageRequest,
+    }
+    /// Asks what a dry run found it would do.
+    JobPlanned {
+        /// Its id or a unique prefix of it.
+        job: JobId,
+        ?
+        /// Which part.
+        page: PageRequest,
+    }
+    /// Asks to be told what happens from now on, or from a cursor on.
+    EventsSubscribe {
+        ?
+        /// The last cursor the caller has seen.
+        since: Option<Cursor>,
+        /// What to hear of; empty: everything.
+        topics: Vec<Topic>,
+    }
+    /// Asks for snapshots, oldest first within each target.
+    SnapshotList {
+        ?
+        /// Only in this target.
+        target: Option<String>,
+        /// Only those made by this plan.
+        plan: Option<String>,
+        /// Only those made on this host.
+        host: Option<String>,
+        /// Only those of this source.
+        path: Option<WirePath>,
+        /// Which part.
+        page: PageRequest,
+    }
+    /// Asks for the entries of a folder in a snapshot.
+    SnapshotLs {
+        /// The snapshot.
+        query: SnapshotQuery,
+        ?
+        /// The folder; absent: the top.
+        folder: Option<WirePath>,
+        /// Also everything below it.
+        recursive: bool,
+        /// Which part.
+        page: PageRequest,
+    }
+    /// Asks where names match a pattern.
+    SnapshotFind {
+        /// The pattern, as in restic's `find`: a name with wildcards, or a path with wildcards.
+        pattern: String,
+        ?
+        /// Only in this target.
+        target: Option<String>,
+        /// Only in this snapshot: a unique prefix of an id, or `latest`.
+        snapshot: Option<String>,
+        /// Only in snapshots made on this host.
+        host: Option<String>,
+        /// Which part.
+        page: PageRequest,
+    }
+    /// Asks how two snapshots of one target differ.
+    SnapshotDiff {
+        /// The first.
+        a: SnapshotQuery,
+        /// The second.
+        b: SnapshotQuery,
+        ?
+        /// Also report entries of which only mode, owner, times or attributes differ.
+        metadata: bool,
+        /// Which part.
+        page: PageRequest,
+    }
+    /// Asks for the contents of a file in a snapshot, over a second connection.
+    SnapshotCat {
+        /// The snapshot.
+        query: SnapshotQuery,
+        /// The file.
+        file: WirePath,
+    }
+    /// Turns this connection into the carrier of the bytes a token stands for.
+    BulkOpen {
+        /// The token; it works once.
+        token: String,
+    }
+    /// Asks for the targets.
+    TargetList {
+        ?
+        /// Which part.
+        page: PageRequest,
+    }
+    /// Adds a target to the configuration.
+    TargetAdd {
+        /// The name of this change.
+        request_id: RequestId,
+        /// Its name.
+        name: String,
+        /// Where it is, in restic's form.
+        url: String,
+        ?
+        /// A file that holds the password in its first line.
+        password_file: Option<WirePath>,
+        /// A command that prints the password.
+        password_command: Option<String>,
+    }
+    /// Creates the repository of a configured target.
+    TargetInit {
+        /// The name of this change.
+        request_id: RequestId,
+        /// The target.
+        name: String,
+    }
+    /// Takes over the existing repository of a configured target.
+    TargetAdopt {
+        /// The name of this change.
+        request_id: RequestId,
+        /// The target.
+        name: String,
+    }
+    /// Opens a target and says what it finds.
+    TargetCheckNow {
+        /// The target.
+        name: String,
+    }
+    /// Asks for the plans.
+    PlanList {
+        ?
+        /// Which part.
+        page: PageRequest,
+    }
+    /// Adds a plan to the configuration.
+    PlanAdd {
+        /// The name of this change.
+        request_id: RequestId,
+        /// The plan; what the daemon knows better (`next_run`, `last_success`) is ignored.
+        plan: Plan,
+    }
+    /// Asks for the readings that decide whether jobs may run.
+    ConditionsGet {}
+    /// Asks for the configuration file.
+    ConfigShow {}
+    /// Asks what is wrong with the configuration file on disk.
+    ConfigCheckNow {}
+}
+
+/// The answer to `daemon.pause` and `daemon.resume`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DaemonPaused {
+    /// The pause now in force, if any.
+    pub paused: Option<crate::status::Pause>,
+}
+
+/// The answer to `job.submit`: the jobs are safe in the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobsSubmitted {
+    /// Never empty; one for each target of a plan.
+    pub jobs: Vec<JobId>,
+}
+
+/// The answer to `job.why`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobReasons {
+    /// The job.
+    pub job: Job,
+    /// What each decider says, in the order they are asked; the first that is not `ready` is why it waits.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// The answer to a change of the daemon's targets or plans that has no more to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanAdded {
+    /// The plan as it is now.
+    pub plan: Plan,
+    /// The configuration file that was changed.
+    pub config: WirePath,
+}
+
+/// The answer to `snapshot.cat`: open a second connection, say `hello`, call `bulk.open` with the token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BulkToken {
+    /// Works once, for a short time, for the same user.
+    pub token: String,
+    /// When it stops working.
+    pub expires: Timestamp,
+    /// How many bytes will come, where that is known.
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
+}
+
+/// The answer to `bulk.open`; frames follow (see [`crate::bulk`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BulkOpened {
+    /// How many bytes will come, where that is known.
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
+}

@@ -1,0 +1,139 @@
+//! Snapshots and what is in them, as clients see them.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::path::WirePath;
+
+/// A snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Snapshot {
+    /// Its id, 64 hex digits.
+    pub id: String,
+    /// The target it is in.
+    pub target: String,
+    /// The time it stands for.
+    pub time: Timestamp,
+    /// The host it was made on.
+    #[serde(default)]
+    pub host: String,
+    /// The user it was made by.
+    #[serde(default)]
+    pub user: String,
+    /// Its sources.
+    pub paths: Vec<WirePath>,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The plan that made it.
+    #[serde(default)]
+    pub plan: Option<String>,
+    /// Whether named items are missing from it.
+    #[serde(default)]
+    pub is_incomplete: bool,
+    /// Files in it, where the snapshot says so.
+    #[serde(default)]
+    pub files: Option<u64>,
+    /// Bytes of its files, where the snapshot says so.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Symlink,
+    /// A block device.
+    BlockDevice,
+    /// A character device.
+    CharacterDevice,
+    /// A fifo.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A kind this program does not know yet.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A file, folder or other entry in a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Entry {
+    /// Its absolute path in the snapshot.
+    pub path: WirePath,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Permission bits, with setuid, setgid and sticky.
+    #[serde(default)]
+    pub mode: u32,
+    /// Owner by number.
+    #[serde(default)]
+    pub uid: u32,
+    /// Group by number.
+    #[serde(default)]
+    pub gid: u32,
+    /// Owner by name.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Group by name.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Size of a file.
+    #[serde(default)]
+    pub size_bytes: u64,
+    /// When its contents last changed.
+    #[serde(default)]
+    pub modified: Option<Timestamp>,
+    /// Where a symbolic link points.
+    #[serde(default)]
+    pub link_target: Option<WirePath>,
+}
+
+/// An entry that a search found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Found {
+    /// The id of the snapshot it is in.
+    pub snapshot: String,
+    /// The target the snapshot is in.
+    pub target: String,
+    /// The time of the snapshot.
+    pub time: Timestamp,
+    /// The entry.
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+/// How an entry differs between two snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// Only in the second.
+    Added,
+    /// Only in the first.
+    Removed,
+    /// Other contents.
+    Modified,
+    /// Same contents, other mode, owner, times or attributes.
+    Metadata,
+    /// Became another kind of entry.
+    Type,
+    /// A difference this program does not know yet.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One difference between two snapshots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// How it differs.
+    pub change: ChangeKind,
+    /// What differs.
+    pub path: WirePath,
+}

@@ -1,0 +1,149 @@
+//! What a job is to do: one specification for each kind, as submitted.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::job::JobKind;
+use crate::path::WirePath;
+
+/// What a job is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum JobSpec {
+    /// Save sources.
+    Backup(BackupSpec),
+    /// Bring files back.
+    Restore(RestoreSpec),
+    /// Check a target.
+    Verify(VerifySpec),
+    /// A kind this program does not know; a daemon refuses it.
+    #[serde(other)]
+    Unknown,
+}
+
+impl JobSpec {
+    /// Returns the kind of the job.
+    #[must_use]
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Self::Backup(_) => JobKind::Backup,
+            Self::Restore(_) => JobKind::Restore,
+            Self::Verify(_) => JobKind::Verify,
+            Self::Unknown => JobKind::Unknown,
+        }
+    }
+}
+
+/// A backup of a plan, or of the given sources. Exactly one of `plan` and `sources` is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct BackupSpec {
+    /// The plan to run.
+    pub plan: Option<String>,
+    /// Absolute paths to save when there is no plan.
+    pub sources: Vec<WirePath>,
+    /// The target; absent: the plan's targets (one job each), or `local`.
+    pub target: Option<String>,
+    /// Tags for the snapshot, beside the daemon's own.
+    pub tags: Vec<String>,
+    /// Patterns of what to leave out, in restic's syntax; added to the plan's.
+    pub exclude: Vec<String>,
+    /// Leave out folders that hold a `CACHEDIR.TAG`.
+    pub exclude_caches: bool,
+    /// Do not enter other file systems.
+    pub one_file_system: bool,
+    /// The host name in the snapshot; absent: this machine's.
+    pub host: Option<String>,
+}
+
+/// A restore of one or more parts of snapshots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RestoreSpec {
+    /// What to restore, in this order.
+    pub items: Vec<RestoreItem>,
+    /// Where to.
+    pub destination: Destination,
+    /// Restore only what one of these patterns names; empty: everything.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// Leave out what one of these patterns names.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// What to do with an entry that is there and differs.
+    #[serde(default)]
+    pub overwrite: Overwrite,
+    /// Keep a replaced file beside the new one.
+    #[serde(default)]
+    pub keep_replaced: bool,
+    /// Delete what is in the destination but not in the snapshot.
+    #[serde(default)]
+    pub delete: bool,
+    /// Change nothing; only say what would happen (`job.planned`).
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// One part of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RestoreItem {
+    /// The snapshot.
+    #[serde(flatten)]
+    pub snapshot: SnapshotQuery,
+    /// The path inside the snapshot whose contents go into the destination; absent: the whole snapshot, below the
+    /// destination under its absolute paths.
+    #[serde(default)]
+    pub inside: Option<WirePath>,
+}
+
+/// Names one snapshot, as a person would.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SnapshotQuery {
+    /// A unique prefix of an id, or `latest`.
+    pub snapshot: String,
+    /// Where to look; absent: every target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// For `latest`: made by this plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// For `latest`: made on this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// For `latest`: of this source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<WirePath>,
+}
+
+/// Where a restore writes. It is never guessed: there is no default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// Below this absolute path.
+    Folder(WirePath),
+    /// To the original paths.
+    InPlace,
+}
+
+/// What a restore does with an existing entry that differs from the snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overwrite {
+    /// Replace it if it is older than the snapshot's.
+    Older,
+    /// Replace it.
+    Always,
+    /// Keep it, and list it; also what an unknown rule is taken for, because it destroys nothing.
+    #[default]
+    #[serde(other)]
+    Never,
+}
+
+/// A check of a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct VerifySpec {
+    /// The target; absent: `local`.
+    pub target: Option<String>,
+    /// Read and check all data, not only the structure.
+    pub read_data: bool,
+}

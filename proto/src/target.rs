@@ -1,0 +1,139 @@
+//! Targets and plans as clients see them: where backups go, and what goes there when.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::path::WirePath;
+
+/// The name of the target that exists without any configuration.
+pub const DEFAULT_TARGET: &str = "local";
+
+/// A repository somewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// Where it is, in restic's form, without passwords.
+    pub url: String,
+    /// How it was found when it was last used.
+    pub state: TargetState,
+    /// The repository's id, once known.
+    #[serde(default)]
+    pub repository_id: Option<String>,
+    /// Whether it is left alone because it keeps failing.
+    #[serde(default)]
+    pub breaker: Breaker,
+    /// When a job last ended well here.
+    #[serde(default)]
+    pub last_success: Option<Timestamp>,
+    /// Free bytes at its location, where that can be known.
+    #[serde(default)]
+    pub free_bytes: Option<u64>,
+    /// A sentence a person should read, such as that it is on the same disk as what it protects.
+    #[serde(default)]
+    pub notice: Option<String>,
+}
+
+/// How a target was found when it was last used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetState {
+    /// It opens.
+    Ready,
+    /// Known to the configuration; not used yet.
+    New,
+    /// It is not there: a drive that is not connected, a server that does not answer.
+    Absent,
+    /// It is there and does not open; the notice says why.
+    Failing,
+    /// A state this program does not know yet.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The breaker of a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Breaker {
+    /// Its state.
+    pub state: BreakerState,
+    /// When it is tried again.
+    pub next_try: Option<Timestamp>,
+    /// The failure that opened it.
+    pub reason: Option<String>,
+}
+
+/// The state of a breaker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerState {
+    /// Left alone until the next try.
+    Open,
+    /// One job is trying it.
+    HalfOpen,
+    /// All is well; also what an unknown state is taken for.
+    #[default]
+    #[serde(other)]
+    Closed,
+}
+
+/// What a look at a target found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetCheck {
+    /// The target.
+    pub target: Target,
+    /// The repository's format version.
+    pub format_version: u32,
+    /// Snapshots in it.
+    pub snapshots: u64,
+    /// Sentences about what is not as it should be; empty: all is well.
+    #[serde(default)]
+    pub findings: Vec<String>,
+}
+
+/// Which sources go to which targets, when, and how long they are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Plan {
+    /// Its name.
+    pub name: String,
+    /// What to save; `~` is the home of the daemon's user.
+    pub sources: Vec<WirePath>,
+    /// Patterns of what to leave out.
+    pub exclude: Vec<String>,
+    /// Names of targets; empty: `local`.
+    pub targets: Vec<String>,
+    /// When, as in the configuration: `every 1h`, `daily 02:30`; absent: only when asked.
+    pub schedule: Option<String>,
+    /// How many snapshots to keep; absent: all.
+    pub keep: Option<Keep>,
+    /// When it is due next.
+    pub next_run: Option<Timestamp>,
+    /// When it last ended well.
+    pub last_success: Option<Timestamp>,
+}
+
+/// How many snapshots to keep of each kind; what is absent keeps none of its kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Keep {
+    /// The newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<u32>,
+    /// The newest of each hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hourly: Option<u32>,
+    /// The newest of each day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub daily: Option<u32>,
+    /// The newest of each week.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weekly: Option<u32>,
+    /// The newest of each month.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monthly: Option<u32>,
+    /// The newest of each year.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub yearly: Option<u32>,
+}
