@@ -225,8 +225,9 @@ pub fn advice_for(class: Class) -> &'static str {
     }
 }
 
-/// The operating system's words without Rust's error number.
-fn plain(error: &io::Error) -> String {
+/// Returns the operating system's words without Rust's error number.
+#[must_use]
+pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
