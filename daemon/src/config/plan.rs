@@ -1,0 +1,230 @@
+//! `[plan.NAME]`: which sources go to which targets, when, and how long they are kept.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::place::{Refusal, Surroundings};
+use super::problem::Findings;
+use super::schedule::{Schedule, parse_schedule};
+use super::section::{Located, Section, Vocabulary, did_you_mean};
+use super::units::parse_duration;
+
+/// What a plan may hold.
+const VOCABULARY: Vocabulary = Vocabulary {
+    known: &[
+        "sources",
+        "exclude",
+        "exclude-file",
+        "targets",
+        "schedule",
+        "keep",
+        "one-file-system",
+        "exclude-caches",
+        "tags",
+    ],
+    refused: &[],
+};
+
+/// What `keep` may hold.
+const KEEP_VOCABULARY: Vocabulary =
+    Vocabulary { known: &["last", "hourly", "daily", "weekly", "monthly", "yearly", "within"], refused: &[] };
+
+/// A configured plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanConfig {
+    /// What is backed up: full paths, at least one.
+    pub sources: Vec<PathBuf>,
+    /// Patterns of what is left out, by restic's rules.
+    pub exclude: Vec<String>,
+    /// A file with one more such pattern a line.
+    pub exclude_file: Option<PathBuf>,
+    /// Names of the targets it goes to; at least one.
+    pub targets: Vec<String>,
+    /// When it is due; none: only when asked for.
+    pub schedule: Option<Schedule>,
+    /// What is kept of its snapshots; none: all.
+    pub keep: Option<Keep>,
+    /// Whether folders on other devices are left out.
+    pub one_file_system: bool,
+    /// Whether folders with a `CACHEDIR.TAG` are left out.
+    pub exclude_caches: bool,
+    /// Tags of its snapshots.
+    pub tags: Vec<String>,
+}
+
+/// What is kept of a plan's snapshots: a snapshot stays if any of these asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// The newest so many.
+    pub last: Option<u32>,
+    /// The newest of each of the last so many hours that have one.
+    pub hourly: Option<u32>,
+    /// The newest of each of the last so many days that have one.
+    pub daily: Option<u32>,
+    /// The newest of each of the last so many weeks that have one.
+    pub weekly: Option<u32>,
+    /// The newest of each of the last so many months that have one.
+    pub monthly: Option<u32>,
+    /// The newest of each of the last so many years that have one.
+    pub yearly: Option<u32>,
+    /// All that are younger than this.
+    pub within: Option<Duration>,
+}
+
+/// Reads one plan; notes what is wrong with it. `targets` are the names that may be used.
+pub(super) fn read(
+    name: &Located<String>,
+    table: Located<&DeTable<'_>>,
+    targets: &[String],
+    surroundings: &Surroundings,
+    findings: &mut Findings<'_>,
+) -> Option<PlanConfig> {
+    let section = Section::open(format!("[plan.{}]", name.value), table, &VOCABULARY, findings);
+    let sources = read_sources(&section, surroundings, findings);
+    let exclude = section.texts("exclude", findings).into_iter().map(|pattern| pattern.value).collect();
+    let exclude_file = section.text("exclude-file", findings);
+    let exclude_file = exclude_file.map(|file| note(file.line, surroundings.beside(&file.value), findings));
+    let targets = read_targets(&section, targets, findings);
+    let schedule = section.text("schedule", findings);
+    let schedule = schedule.map(|text| {
+        let parsed = parse_schedule(&text.value).map_err(|problem| sentence(&section, "schedule", &problem));
+        note(text.line, parsed, findings)
+    });
+    let keep = section.table("keep", findings).map(|table| read_keep(&section, table, findings));
+    let one_file_system = section.flag("one-file-system", findings);
+    let exclude_caches = section.flag("exclude-caches", findings);
+    let tags = read_tags(&section, findings);
+    Some(PlanConfig {
+        sources: sources?,
+        exclude,
+        exclude_file: flatten(exclude_file)?,
+        targets: targets?,
+        schedule: flatten(schedule)?,
+        keep: flatten(keep)?,
+        one_file_system,
+        exclude_caches,
+        tags: tags?,
+    })
+}
+
+/// Turns "given, and maybe wrong" into "wrong, or maybe given".
+fn flatten<T>(given: Option<Option<T>>) -> Option<Option<T>> {
+    match given {
+        Some(None) => None,
+        Some(Some(value)) => Some(Some(value)),
+        None => Some(None),
+    }
+}
+
+fn note<T>(line: usize, result: Result<T, Refusal>, findings: &mut Findings<'_>) -> Option<T> {
+    result.map_err(|(message, advice)| findings.add(line, message, advice)).ok()
+}
+
+/// Makes a refusal of "what is wrong; what to do instead".
+fn sentence(section: &Section<'_>, key: &str, problem: &str) -> Refusal {
+    let (what, advice) = problem.split_once("; ").unwrap_or((problem, "correct it"));
+    let mut advice = advice.to_owned();
+    advice[..1].make_ascii_uppercase();
+    (format!("`{key}` in {}: {what}.", section.name()), format!("{advice}."))
+}
+
+fn read_sources(
+    section: &Section<'_>,
+    surroundings: &Surroundings,
+    findings: &mut Findings<'_>,
+) -> Option<Vec<PathBuf>> {
+    let texts = section.texts("sources", findings);
+    if texts.is_empty() && (section.lacks("sources") || section.has_empty_list("sources")) {
+        let advice = "Add `sources = [\"~/Documents\"]` with what it is to protect.";
+        findings.add(section.line(), format!("{} has no sources.", section.name()), advice);
+        return None;
+    }
+    let paths: Vec<_> =
+        texts.into_iter().map(|text| note(text.line, surroundings.absolute(&text.value), findings)).collect();
+    // Collected twice, so that every wrong one is noted and not only the first.
+    paths.into_iter().collect()
+}
+
+fn read_targets(section: &Section<'_>, known: &[String], findings: &mut Findings<'_>) -> Option<Vec<String>> {
+    if !section.has("targets") {
+        return Some(vec![super::DEFAULT_TARGET.to_owned()]);
+    }
+    let texts = section.texts("targets", findings);
+    if section.has_empty_list("targets") {
+        let advice = "Name at least one target, or remove the setting for the default one.";
+        findings.add(section.line(), format!("{} goes nowhere.", section.name()), advice);
+        return None;
+    }
+    let mut targets: Vec<String> = Vec::new();
+    let mut all_known = true;
+    for Located { value, line } in texts {
+        if !known.contains(&value) {
+            let advice = did_you_mean(&value, known.iter().map(String::as_str));
+            findings.add(line, format!("{} goes to `{value}`, which is no target.", section.name()), advice);
+            all_known = false;
+        } else if !targets.contains(&value) {
+            targets.push(value);
+        }
+    }
+    all_known.then_some(targets)
+}
+
+fn read_tags(section: &Section<'_>, findings: &mut Findings<'_>) -> Option<Vec<String>> {
+    let check = |tag: Located<String>, findings: &mut Findings<'_>| {
+        let problem = if tag.value.is_empty() || tag.value.contains(',') {
+            Some("Tags are not empty and have no comma, which other programs split them at.")
+        } else if tag.value.starts_with("backupd:") {
+            Some("Tags that begin with `backupd:` are set by the daemon itself.")
+        } else {
+            None
+        };
+        match problem {
+            Some(advice) => {
+                findings.add(tag.line, format!("`{}` cannot be a tag of {}.", tag.value, section.name()), advice);
+                None
+            }
+            None => Some(tag.value),
+        }
+    };
+    let tags: Vec<_> = section.texts("tags", findings).into_iter().map(|tag| check(tag, findings)).collect();
+    tags.into_iter().collect()
+}
+
+fn read_keep(plan: &Section<'_>, table: Located<&DeTable<'_>>, findings: &mut Findings<'_>) -> Option<Keep> {
+    let section = Section::open(format!("`keep` in {}", plan.name()), table, &KEEP_VOCABULARY, findings);
+    if table.value.is_empty() {
+        let advice = "Say what is kept, as in `keep = { last = 5, daily = 7 }`, or remove it to keep all.";
+        findings.add(section.line(), format!("{} keeps nothing.", section.name()), advice);
+        return None;
+    }
+    let mut wrong = false;
+    let mut count = |key, findings: &mut Findings<'_>| {
+        let number = section.number(key, findings)?;
+        let count = u32::try_from(number.value).ok().filter(|count| *count > 0);
+        if count.is_none() {
+            let message = format!("`{key}` in {} is {}.", section.name(), number.value);
+            findings.add(number.line, message, "Write a number from 1 on, or remove it.");
+            wrong = true;
+        }
+        count
+    };
+    let keep = Keep {
+        last: count("last", findings),
+        hourly: count("hourly", findings),
+        daily: count("daily", findings),
+        weekly: count("weekly", findings),
+        monthly: count("monthly", findings),
+        yearly: count("yearly", findings),
+        within: None,
+    };
+    let within = section.text("within", findings).map(|text| {
+        let parsed = parse_duration(&text.value).map_err(|problem| sentence(&section, "within", &problem));
+        note(text.line, parsed, findings)
+    });
+    if wrong {
+        return None;
+    }
+    Some(Keep { within: flatten(within)?, ..keep })
+}
