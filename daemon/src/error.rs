@@ -1,0 +1,88 @@
+//! What can go wrong in the daemon itself, each with a sentence and with what to do next.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use backup_engine::Class;
+
+/// What the daemon's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the daemon. What goes wrong inside a job is the engine's error; this is about the daemon's own house.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration or the command line cannot be used.
+    #[error("{message}")]
+    Config {
+        /// The whole sentence, with file and line where there is one.
+        message: String,
+    },
+    /// The operating system refused an operation on a path.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb: "read", "create".
+        action: &'static str,
+        /// What it was tried on.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// Another daemon uses the same state folder or socket.
+    #[error("another backupd already uses {}", path.display())]
+    AlreadyRunning {
+        /// The state folder or the socket.
+        path: PathBuf,
+    },
+    /// The socket cannot be made where it should be.
+    #[error("cannot listen on {}: {problem}", path.display())]
+    Socket {
+        /// The socket's path.
+        path: PathBuf,
+        /// Why not, as the end of the sentence.
+        problem: String,
+    },
+    /// The store has given up: what it holds is safe, but nothing new can be written.
+    #[error("the state cannot be written any more: {problem}")]
+    Fenced {
+        /// What happened.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// Makes an I/O error of an action on a path; use with `map_err`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// Returns the class that decides what a caller does next.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Config { .. } | Self::Socket { .. } => Class::Misuse,
+            Self::Io { source, .. } => Class::of_io(source),
+            Self::AlreadyRunning { .. } | Self::Fenced { .. } => Class::Transient,
+        }
+    }
+
+    /// Says in one sentence what a person can do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Config { .. } => "Correct it; `backupd --check-config` says whether it is right.",
+            Self::Io { source, .. } => backup_engine::error::advice_for(Class::of_io(source)),
+            Self::AlreadyRunning { .. } => "Stop that one first, or give this one its own --state-dir and --socket.",
+            Self::Socket { .. } => "Give another path with --socket.",
+            Self::Fenced { .. } => "Check the device that holds the state folder, then start the daemon again.",
+        }
+    }
+
+    /// Returns the exit code of a daemon that ends with this error.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config { .. } => 2,
+            _ => 1,
+        }
+    }
+}

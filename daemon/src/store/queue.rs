@@ -1,0 +1,198 @@
+//! The queue in sled: a copy of what the journal says, kept in one tree on one thread.
+//!
+//! sled 0.34 alone loses acknowledged writes in power cuts, may refuse to open after one and hangs after a full
+//! disk. So it is never evidence while the journal is whole: it is compared at every start and corrected or built
+//! anew. When the journal itself was damaged, an up-to-date copy here is what saves the lost part. Whatever sled
+//! does, panic and hang included, costs the daemon this copy and nothing else.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::time::Duration;
+
+use super::checkpoint::Contents;
+use super::frame::{Change, Record};
+
+/// How long sled may take to open before it counts as hung. Measured: 60 ms at most.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Records that may wait for sled before it counts as hung.
+const BACKLOG_MAX: usize = 4096;
+
+/// Memory for sled's page cache, in bytes. The queue is small and nearly never read.
+const CACHE_BYTES: u64 = 1024 * 1024;
+
+/// The key under which the sequence of the last applied record is kept. Keys of the store never start so.
+const APPLIED: &[u8] = b"\0applied";
+
+/// What sled held when it was opened.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The sequence of the last record that was applied.
+    pub(super) applied: u64,
+    /// Keys and values.
+    pub(super) contents: Contents,
+}
+
+enum Command {
+    /// Make the tree equal to this.
+    Replace(Contents, u64),
+    /// Apply what was journaled.
+    Apply(Record),
+    /// Write everything out and say so.
+    Flush(SyncSender<()>),
+}
+
+/// The handle to the thread that owns sled.
+#[derive(Debug)]
+pub(super) struct Queue {
+    commands: Option<SyncSender<Command>>,
+}
+
+impl Queue {
+    /// Opens the folder; says what was in it, or why it cannot be used.
+    pub(super) fn open(path: &Path) -> Result<(Self, Found), String> {
+        let (commands, inbox) = mpsc::sync_channel(BACKLOG_MAX);
+        let (opened, answer) = mpsc::sync_channel(1);
+        let path = path.to_path_buf();
+        let body = move || {
+            if catch_unwind(AssertUnwindSafe(|| serve(&path, &opened, &inbox))).is_err() {
+                tracing::warn!("sled panicked; the queue's copy is built anew at the next start");
+            }
+        };
+        std::thread::Builder::new().name("queue".into()).spawn(body).map_err(|error| error.to_string())?;
+        match answer.recv_timeout(OPEN_PATIENCE) {
+            Ok(found) => Ok((Self { commands: Some(commands) }, found?)),
+            Err(mpsc::RecvTimeoutError::Timeout) => Err("it does not answer".into()),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err("it cannot be read without a crash".into()),
+        }
+    }
+
+    /// Makes a handle to nothing: the daemon works without its copy.
+    pub(super) fn absent() -> Self {
+        Self { commands: None }
+    }
+
+    /// Makes the copy equal to what the journal says.
+    pub(super) fn replace(&mut self, contents: &Contents, sequence: u64) {
+        self.send(Command::Replace(contents.clone(), sequence));
+    }
+
+    /// Applies a record that is in the journal.
+    pub(super) fn apply(&mut self, record: Record) {
+        self.send(Command::Apply(record));
+    }
+
+    /// Waits until the copy is on the disk, for a while.
+    pub(super) fn flush(&mut self) {
+        let (done, answer) = mpsc::sync_channel(1);
+        self.send(Command::Flush(done));
+        if self.commands.is_some() && answer.recv_timeout(OPEN_PATIENCE).is_err() {
+            tracing::warn!("sled did not finish writing; the queue's copy is corrected at the next start");
+        }
+    }
+
+    fn send(&mut self, command: Command) {
+        let Some(commands) = &self.commands else { return };
+        if commands.try_send(command).is_err() {
+            tracing::warn!("sled does not go on; the queue's copy is built anew at the next start");
+            self.commands = None;
+        }
+    }
+}
+
+/// Opens the tree, says what it holds, then does what it is told until nobody is left to tell it.
+fn serve(path: &Path, opened: &SyncSender<Result<Found, String>>, inbox: &Receiver<Command>) {
+    let (db, found) = match open_tree(path) {
+        Ok(pair) => pair,
+        Err(error) => {
+            let _ = opened.send(Err(error.to_string()));
+            return;
+        }
+    };
+    let _ = opened.send(Ok(found));
+    for command in inbox {
+        if let Err(error) = obey(&db, command) {
+            tracing::warn!(%error, "sled cannot write; the queue's copy is built anew at the next start");
+            // Dropping the handle after an error may hang for ever; this thread is not waited for.
+            return;
+        }
+    }
+}
+
+fn open_tree(path: &Path) -> Result<(sled::Db, Found), Box<dyn std::error::Error>> {
+    // No flusher thread: the journal is what makes things durable, and an idle daemon should not wake up.
+    let db = sled::Config::new()
+        .path(PathBuf::from(path))
+        .cache_capacity(CACHE_BYTES)
+        .mode(sled::Mode::LowSpace)
+        .flush_every_ms(None)
+        .open()?;
+    let mut found = Found { applied: 0, contents: Contents::new() };
+    for entry in db.iter() {
+        let (key, value) = entry?;
+        if key.as_ref() == APPLIED {
+            found.applied = value.as_ref().try_into().map_or(0, u64::from_le_bytes);
+            continue;
+        }
+        match (std::str::from_utf8(&key), unseal(&value)) {
+            (Ok(key), Some(value)) => found.contents.insert(key.to_owned(), value.to_vec()),
+            _ => return Err("an entry is not what was written".into()),
+        };
+    }
+    Ok((db, found))
+}
+
+fn obey(db: &sled::Db, command: Command) -> sled::Result<()> {
+    match command {
+        Command::Apply(record) => db.apply_batch(batch(&record)),
+        Command::Replace(contents, sequence) => db.apply_batch(batch(&difference(db, contents, sequence)?)),
+        Command::Flush(done) => {
+            db.flush()?;
+            let _ = done.send(());
+            Ok(())
+        }
+    }
+}
+
+/// Returns the changes that make the tree equal to the given contents.
+fn difference(db: &sled::Db, mut contents: Contents, sequence: u64) -> sled::Result<Record> {
+    let mut changes = Vec::new();
+    for entry in db.iter() {
+        let (key, value) = entry?;
+        let Ok(name) = std::str::from_utf8(&key) else { continue };
+        match contents.remove(name) {
+            _ if key.as_ref() == APPLIED => {}
+            None => changes.push(Change::remove(name)),
+            Some(wanted) if unseal(&value) == Some(&wanted) => {}
+            Some(wanted) => changes.push(Change::set(name, wanted)),
+        }
+    }
+    changes.extend(contents.into_iter().map(|(key, value)| Change::set(key, value)));
+    Ok(Record { sequence, changes })
+}
+
+/// A record's changes and its sequence as one batch: sled applies both or neither.
+fn batch(record: &Record) -> sled::Batch {
+    let mut batch = sled::Batch::default();
+    for change in &record.changes {
+        match &change.value {
+            Some(value) => batch.insert(change.key.as_bytes(), seal(value)),
+            None => batch.remove(change.key.as_bytes()),
+        }
+    }
+    batch.insert(APPLIED, &record.sequence.to_le_bytes());
+    batch
+}
+
+/// A value as it is kept: with a checksum of its own, because sled's do not find every wrong page.
+fn seal(value: &[u8]) -> Vec<u8> {
+    let mut sealed = crc32fast::hash(value).to_le_bytes().to_vec();
+    sealed.extend_from_slice(value);
+    sealed
+}
+
+fn unseal(sealed: &[u8]) -> Option<&[u8]> {
+    let (checksum, value) = sealed.split_at_checked(4)?;
+    (crc32fast::hash(value).to_le_bytes() == checksum).then_some(value)
+}
