@@ -1,0 +1,24 @@
+# What people and CI run. `make demo` and `make test` are the two that matter; both say and install what is missing.
+
+SHELL := /bin/bash
+# Where rustup puts Rust when scripts/setup installs it.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+.PHONY: help demo test soak fmt packaging deb clean
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | column -t -l 2 2>/dev/null || sed -n 's/:.*## / - /p' Makefile
+
+demo: ## backs up DIR (default: this repository) with a daemon in a temporary home, restores it, compares
+	@scripts/demo
+
+test: ## format, lints, all tests, documentation, service files
+	@scripts/setup test
+	@scripts/test
+
+soak: ## the random and fault tests in full counts with fresh seeds
+	@scripts/setup test
+	@scripts/soak
+
+fmt: ## formats the code
+	@cargo fmt --all
