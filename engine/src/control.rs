@@ -97,6 +97,12 @@ impl Gate {
         }
     }
 
+    /// Waits while the gate is paused, and goes on whatever it says then: for a step that must not be cut short.
+    pub fn wait_while_paused(&self) {
+        // The reason to end is found by the next caller of `check`.
+        let _ = self.check();
+    }
+
     /// Returns how many threads wait at the gate.
     #[must_use]
     pub fn waiting(&self) -> usize {

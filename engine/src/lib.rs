@@ -3,14 +3,30 @@
 //! The engine backs up, restores and checks; it has no socket, no config file, no clock and prints nothing. Its
 //! interface blocks: callers give it threads.
 
+mod blob;
 pub mod chunker;
+pub mod config;
 pub mod control;
+mod encoding;
 pub mod error;
 pub mod id;
+pub mod index;
+mod key;
 pub mod limits;
+pub mod lock;
 pub mod monitor;
+pub mod now;
+pub mod pack;
 pub mod polynomial;
 pub mod rabin;
+pub mod repository;
+pub mod seal;
+pub mod snapshot;
+pub mod storage;
+pub mod tree;
 
 pub use control::{Gate, GateState};
 pub use error::{Class, Error, Result};
+pub use lock::Lock;
+pub use monitor::Monitor;
+pub use repository::Repository;

@@ -1,0 +1,97 @@
+//! Blobs between their contents and their sealed form: compression around [`seal`](crate::seal).
+
+use crate::error::{Error, Result};
+use crate::id::{BlobHandle, sha256};
+use crate::index::Location;
+use crate::limits::BLOB_MAX;
+use crate::seal::{OVERHEAD, SealKey};
+
+/// Compresses and seals blobs; one for each thread, because zstd's contexts are costly to make.
+pub(crate) struct Sealer {
+    compressor: Option<zstd::bulk::Compressor<'static>>,
+    compressed: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+/// A sealed blob, and the length of its contents if they were compressed.
+pub(crate) struct Sealed<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) uncompressed_length: Option<u32>,
+}
+
+impl Sealer {
+    /// Makes a sealer that compresses at this level, or not at all.
+    pub(crate) fn new(level: Option<i32>) -> Result<Self> {
+        let compressor = level.map(zstd::bulk::Compressor::new).transpose().map_err(cannot_compress)?;
+        Ok(Self { compressor, compressed: Vec::new(), sealed: Vec::new() })
+    }
+
+    /// Compresses, if that makes the blob smaller, and seals it.
+    pub(crate) fn seal(&mut self, key: &SealKey, contents: &[u8]) -> Result<Sealed<'_>> {
+        let mut uncompressed_length = None;
+        self.compressed.clear();
+        if let (Some(compressor), Ok(length)) = (&mut self.compressor, u32::try_from(contents.len())) {
+            self.compressed.reserve(zstd::zstd_safe::compress_bound(contents.len()));
+            let size = compressor.compress_to_buffer(contents, &mut self.compressed).map_err(cannot_compress)?;
+            uncompressed_length = (size < contents.len()).then_some(length);
+        }
+        self.sealed.clear();
+        let plain = if uncompressed_length.is_some() { &self.compressed } else { contents };
+        key.seal_into(plain, &mut self.sealed)?;
+        Ok(Sealed { bytes: &self.sealed, uncompressed_length })
+    }
+}
+
+/// Opens and checks sealed blobs; one for each thread.
+pub(crate) struct Opener {
+    decompressor: zstd::bulk::Decompressor<'static>,
+}
+
+impl Opener {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self { decompressor: zstd::bulk::Decompressor::new().map_err(cannot_compress)? })
+    }
+
+    /// Opens a blob and checks that it is the one that was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] names the blob and its pack.
+    pub(crate) fn open(
+        &mut self,
+        key: &SealKey,
+        handle: &BlobHandle,
+        location: &Location,
+        sealed: Vec<u8>,
+    ) -> Result<Vec<u8>> {
+        let damaged = |problem: &str| {
+            let (blob, pack) = (handle.id, location.pack);
+            Error::damaged(format!("blob {blob} in pack {pack}"), problem)
+        };
+        let plain = key.open(sealed).ok_or_else(|| damaged("it was not sealed with this repository's key"))?;
+        let contents = match location.uncompressed_length {
+            None => plain,
+            Some(length) => {
+                // The claimed length is the bound of what is unpacked: a small blob cannot fill the memory.
+                let length = check_length(u64::from(length))?;
+                let unpacked = self.decompressor.decompress(&plain, length);
+                unpacked.map_err(|_| damaged("its compression is broken or hides more than it claims"))?
+            }
+        };
+        if sha256(&contents) != handle.id.0 {
+            return Err(damaged("its contents do not match its id"));
+        }
+        Ok(contents)
+    }
+}
+
+/// Checks the length of a blob before memory is taken for it.
+pub(crate) fn check_length(length: u64) -> Result<usize> {
+    usize::try_from(length)
+        .ok()
+        .filter(|length| *length <= BLOB_MAX + OVERHEAD)
+        .ok_or_else(|| Error::Limit { what: format!("a blob of {length} bytes"), limit: format!("{BLOB_MAX} bytes") })
+}
+
+pub(crate) fn cannot_compress(error: std::io::Error) -> Error {
+    Error::Storage { message: format!("zstd failed: {error}"), class: crate::Class::Transient }
+}

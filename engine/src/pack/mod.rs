@@ -1,0 +1,16 @@
+//! Packs: files that hold many sealed blobs and, at their end, a sealed list of them.
+//!
+//! ```text
+//! pack   = sealed blob … ‖ sealed header ‖ length of the sealed header (u32)
+//! header = entry …
+//! entry  = type (u8) ‖ length of the sealed blob (u32) [‖ length of its contents (u32)] ‖ id (32)
+//! ```
+//! Types 0 and 1 are data and tree; 2 and 3 the same, compressed, and with the length in brackets. Numbers are little-endian.
+
+mod header;
+mod writer;
+
+pub(crate) use header::{header_length, read_header};
+pub(crate) use writer::{BlobSaver, Blobs, Saved};
+
+pub use header::{decode_header, encode_header};

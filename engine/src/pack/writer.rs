@@ -1,0 +1,277 @@
+//! Storing blobs: known ones are left alone, new ones are gathered into packs, packs are listed in index files.
+//!
+//! Any number of threads hand in blobs. The thread that fills a pack passes it on to one writer thread and goes on;
+//! the channel between them holds one pack, so that memory is bounded when the storage is slow.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::encode_header;
+use crate::blob::Sealer;
+use crate::control::Gate;
+use crate::error::{Error, Result};
+use crate::id::{BlobHandle, BlobId, BlobKind, PackId};
+use crate::index::{IndexFile, IndexedPack};
+use crate::limits::INDEX_BLOBS;
+use crate::lock::Lock;
+use crate::monitor::{Monitor, PackRecord, PackedBlob, Progress};
+use crate::repository::Repository;
+use crate::storage::{Body, Bytes, FileKind, FileName};
+
+/// What became of a blob that was handed in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Saved {
+    pub(crate) id: BlobId,
+    /// Whether it was not known before.
+    pub(crate) new: bool,
+}
+
+/// What was added to a repository.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Blobs {
+    pub(crate) data: u64,
+    pub(crate) trees: u64,
+    /// Bytes of contents.
+    pub(crate) bytes: u64,
+    /// Bytes as they are stored, with all that is around them.
+    pub(crate) bytes_stored: u64,
+}
+
+/// Stores blobs; shared by the threads of a backup.
+pub(crate) struct BlobSaver<'a> {
+    repository: &'a Repository,
+    lock: &'a Lock,
+    gate: &'a Gate,
+    monitor: &'a dyn Monitor,
+    data: Mutex<OpenPack>,
+    trees: Mutex<OpenPack>,
+    /// Blobs that were handed in and are not in a stored pack yet.
+    pending: Mutex<HashSet<BlobHandle>>,
+    full: Sender<OpenPack>,
+    pack_sizes: [usize; 2],
+    unindexed: Mutex<Vec<PackRecord>>,
+    added: Mutex<Blobs>,
+    level: Option<i32>,
+}
+
+/// A pack that is being filled, or is full and goes to the writer thread.
+#[derive(Default)]
+pub(crate) struct OpenPack {
+    bytes: Vec<u8>,
+    blobs: Vec<PackedBlob>,
+    contents: u64,
+}
+
+impl<'a> BlobSaver<'a> {
+    /// Makes a saver, and the end of the channel that [`write_packs`](Self::write_packs) takes.
+    pub(crate) fn new(lock: &'a Lock, gate: &'a Gate, monitor: &'a dyn Monitor) -> (Self, Receiver<OpenPack>) {
+        let repository: &Repository = lock.repository();
+        let (full, to_write) = bounded(1);
+        let pack_size = |kind| repository.config().pack_size(kind, repository.index().stored(kind));
+        let saver = Self {
+            repository,
+            lock,
+            gate,
+            monitor,
+            data: Mutex::default(),
+            trees: Mutex::default(),
+            pending: Mutex::default(),
+            full,
+            pack_sizes: [pack_size(BlobKind::Data), pack_size(BlobKind::Tree)],
+            unindexed: Mutex::default(),
+            added: Mutex::default(),
+            level: repository.config().compression_level(),
+        };
+        (saver, to_write)
+    }
+
+    /// Makes what a thread needs to hand in blobs.
+    pub(crate) fn sealer(&self) -> Result<Sealer> {
+        Sealer::new(self.level)
+    }
+
+    /// Stores a blob unless it is known.
+    pub(crate) fn save(&self, kind: BlobKind, contents: &[u8], sealer: &mut Sealer) -> Result<Saved> {
+        let id = BlobId::of(contents);
+        let handle = BlobHandle { kind, id };
+        if !self.claim(handle) {
+            return Ok(Saved { id, new: false });
+        }
+        let sealed = sealer.seal(self.repository.key(), contents)?;
+        let full = {
+            let mut pack = guard(self.open_pack(kind));
+            pack.add(handle, sealed.bytes, sealed.uncompressed_length, contents.len())?;
+            let full = pack.bytes.len() >= self.pack_sizes[kind as usize];
+            full.then(|| std::mem::take(&mut *pack))
+        };
+        if let Some(pack) = full {
+            self.full.send(pack).map_err(|_| writer_is_gone())?;
+        }
+        Ok(Saved { id, new: true })
+    }
+
+    /// Returns whether the caller is the one to store a blob: nobody did, and nobody is about to.
+    fn claim(&self, handle: BlobHandle) -> bool {
+        if self.repository.index().contains(&handle) {
+            return false;
+        }
+        // A blob goes from here to the index without a gap, so that it is looked for there while this is held.
+        let mut pending = guard(&self.pending);
+        !self.repository.index().contains(&handle) && pending.insert(handle)
+    }
+
+    /// Writes packs as they become full, until [`close`](Self::close) is called; one thread runs this.
+    ///
+    /// The channel's end goes away with it: when it fails, those who hand in blobs fail too instead of waiting.
+    pub(crate) fn write_packs(&self, to_write: Receiver<OpenPack>) -> Result<()> {
+        while let Ok(pack) = to_write.recv() {
+            if pack.blobs.is_empty() {
+                return Ok(());
+            }
+            self.write_pack(pack)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the writer thread to end when it has written what was passed on.
+    pub(crate) fn close(&self) {
+        // An empty pack is the sign; if the writer has failed, nobody waits for it.
+        let _ = self.full.send(OpenPack::default());
+    }
+
+    /// Writes what is not written yet and lists it in an index file. Called when no other thread uses the saver.
+    pub(crate) fn flush(&self) -> Result<()> {
+        for kind in [BlobKind::Data, BlobKind::Tree] {
+            let pack = std::mem::take(&mut *guard(self.open_pack(kind)));
+            if !pack.blobs.is_empty() {
+                self.write_pack(pack)?;
+            }
+        }
+        self.write_index()
+    }
+
+    /// Lists packs of an earlier attempt that are in the storage but in no index file.
+    pub(crate) fn adopt(&self, pack: PackRecord) {
+        self.repository.index_mut().add_pack(pack.id, &pack.blobs);
+        guard(&self.unindexed).push(pack);
+    }
+
+    /// Returns what was added so far.
+    pub(crate) fn added(&self) -> Blobs {
+        *guard(&self.added)
+    }
+
+    fn open_pack(&self, kind: BlobKind) -> &Mutex<OpenPack> {
+        match kind {
+            BlobKind::Data => &self.data,
+            BlobKind::Tree => &self.trees,
+        }
+    }
+
+    fn write_pack(&self, pack: OpenPack) -> Result<()> {
+        let contents = pack.contents;
+        let (bytes, blobs) = pack.finish(self.repository)?;
+        let record = PackRecord { id: PackId::of(&bytes), length: bytes.len() as u64, blobs };
+        self.monitor.storing(&record)?;
+        let name = FileName::new(FileKind::Pack, record.id.0);
+        let mut body = GatedBody { bytes: Bytes::new(&bytes), gate: self.gate };
+        self.repository.storage().write(&name, &mut body)?;
+        self.repository.index_mut().add_pack(record.id, &record.blobs);
+        self.count(&record, contents);
+        let listed = {
+            let mut unindexed = guard(&self.unindexed);
+            unindexed.push(record);
+            unindexed.iter().map(|pack| pack.blobs.len()).sum::<usize>()
+        };
+        if listed >= INDEX_BLOBS { self.write_index() } else { Ok(()) }
+    }
+
+    fn count(&self, record: &PackRecord, contents: u64) {
+        {
+            let mut pending = guard(&self.pending);
+            for blob in &record.blobs {
+                pending.remove(&blob.handle);
+            }
+        }
+        let trees = record.blobs.iter().filter(|blob| blob.handle.kind == BlobKind::Tree).count() as u64;
+        let mut added = guard(&self.added);
+        added.trees += trees;
+        added.data += record.blobs.len() as u64 - trees;
+        added.bytes += contents;
+        added.bytes_stored += record.length;
+        self.monitor.progress(&Progress { bytes_stored: record.length, ..Progress::default() });
+    }
+
+    fn write_index(&self) -> Result<()> {
+        let packs = std::mem::take(&mut *guard(&self.unindexed));
+        if packs.is_empty() {
+            return Ok(());
+        }
+        let file = IndexFile { supersedes: Vec::new(), packs: packs.iter().map(IndexedPack::from).collect() };
+        let sealed = self.repository.seal_file(&file)?;
+        self.lock.confirm()?;
+        self.repository.write_file(FileKind::Index, &sealed)?;
+        self.repository.index_mut().add_file(crate::id::IndexId::of(&sealed));
+        guard(&self.added).bytes_stored += sealed.len() as u64;
+        self.monitor.progress(&Progress { bytes_stored: sealed.len() as u64, ..Progress::default() });
+        self.monitor.indexed();
+        Ok(())
+    }
+}
+
+impl OpenPack {
+    fn add(
+        &mut self,
+        handle: BlobHandle,
+        sealed: &[u8],
+        uncompressed_length: Option<u32>,
+        contents: usize,
+    ) -> Result<()> {
+        let too_long = |_| Error::Limit { what: "a pack".to_owned(), limit: format!("{} bytes", u32::MAX) };
+        let offset = u32::try_from(self.bytes.len()).map_err(too_long)?;
+        let length = u32::try_from(sealed.len()).map_err(too_long)?;
+        self.bytes.extend_from_slice(sealed);
+        self.blobs.push(PackedBlob { handle, offset, length, uncompressed_length });
+        self.contents += contents as u64;
+        Ok(())
+    }
+
+    /// Adds the header.
+    fn finish(mut self, repository: &Repository) -> Result<(Vec<u8>, Vec<PackedBlob>)> {
+        let blobs_end = self.bytes.len();
+        repository.key().seal_into(&encode_header(&self.blobs), &mut self.bytes)?;
+        let length =
+            u32::try_from(self.bytes.len() - blobs_end).map_err(|_| Error::misuse("a pack's header is too long"))?;
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        Ok((self.bytes, self.blobs))
+    }
+}
+
+/// A pack's bytes, held back while the gate is paused. A pack that was begun is written to its end: a gate that says
+/// to end is obeyed by those who read.
+struct GatedBody<'a> {
+    bytes: Bytes<'a>,
+    gate: &'a Gate,
+}
+
+impl Body for GatedBody<'_> {
+    fn length(&self) -> u64 {
+        self.bytes.length()
+    }
+
+    fn next_slice(&mut self) -> Result<Option<&[u8]>> {
+        self.gate.wait_while_paused();
+        self.bytes.next_slice()
+    }
+}
+
+fn writer_is_gone() -> Error {
+    Error::Cancelled
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while one is held ends the backup: the scope that runs the threads passes it on.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

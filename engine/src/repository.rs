@@ -1,0 +1,387 @@
+//! A repository that is open: its storage, its key, its config and its index.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Map;
+
+use crate::blob::{Opener, cannot_compress, check_length};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::id::{BlobHandle, BlobId, BlobKind, IndexId, PackId, RepositoryId, SnapshotId, sha256};
+use crate::index::{Index, IndexFile, Location};
+use crate::key::{KeyOwner, find_key, write_key};
+use crate::limits::FILE_MAX;
+use crate::pack::read_header;
+use crate::polynomial::Polynomial;
+use crate::seal::{SealKey, fill_random};
+use crate::snapshot::{Snapshot, SnapshotList, SnapshotQuery};
+use crate::storage::{Bytes, FileKind, FileName, Storage};
+use crate::tree::Tree;
+
+/// The first byte of a compressed file; one that is not compressed is JSON.
+const COMPRESSED: u8 = 2;
+
+/// A repository that is open.
+pub struct Repository {
+    storage: Arc<dyn Storage>,
+    key: SealKey,
+    config: Config,
+    index: RwLock<Index>,
+}
+
+/// What a new repository is to be.
+#[derive(Clone, Debug)]
+pub struct CreateOptions {
+    /// Version of the format: 1, or 2 with compression.
+    pub version: u32,
+    /// The machine, for the record in the key file.
+    pub hostname: String,
+    /// The user, for the same record.
+    pub username: String,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl Repository {
+    /// Makes a repository and opens it. The key file is written first and the config last: a repository exists when
+    /// its config does.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] if there is one already; the storage's own.
+    pub fn create(storage: Arc<dyn Storage>, password: &[u8], options: &CreateOptions) -> Result<Arc<Self>> {
+        let location = storage.location();
+        if !crate::config::VERSIONS.contains(&options.version) {
+            return Err(Error::misuse(format!("format version {} is not known", options.version)));
+        }
+        let has_files = |kind| Ok::<_, Error>(!storage.list(kind)?.is_empty());
+        if has_files(FileKind::Config)? || has_files(FileKind::Snapshot)? || has_files(FileKind::Index)? {
+            return Err(Error::misuse(format!("there is a repository at {location} already")));
+        }
+        storage.create()?;
+        let key = SealKey::generate()?;
+        let mut id = [0; 32];
+        fill_random(&mut id)?;
+        let config = Config {
+            version: options.version,
+            id: RepositoryId(id),
+            chunker_polynomial: Polynomial::random(fill_random)?.to_string(),
+            chunker: None,
+            chunk_size: None,
+            chunk_min_size: None,
+            chunk_max_size: None,
+            is_hot: None,
+            append_only: None,
+            compression: None,
+            others: Map::new(),
+        };
+        let owner = KeyOwner { hostname: &options.hostname, username: &options.username, now: options.now };
+        write_key(&*storage, &key, password, &owner)?;
+        let sealed = key.seal(&to_json(&config)?)?;
+        storage.write(&FileName::CONFIG, &mut Bytes::new(&sealed))?;
+        Ok(Arc::new(Self { storage, key, config, index: RwLock::default() }))
+    }
+
+    /// Opens a repository with a password.
+    ///
+    /// # Errors
+    /// [`Error::NoRepository`], [`Error::WrongPassword`], [`Error::Unsupported`] or [`Error::Damaged`].
+    pub fn open(storage: Arc<dyn Storage>, password: &[u8]) -> Result<Arc<Self>> {
+        let location = storage.location();
+        let sealed = match storage.read(&FileName::CONFIG) {
+            Err(Error::NotFound { .. }) => return Err(Self::missing_config(&*storage, location)),
+            other => other?,
+        };
+        let key = find_key(&*storage, password)?;
+        let damaged = |problem: &str| Error::damaged(format!("the config of the repository at {location}"), problem);
+        let plain = key.open(sealed).ok_or_else(|| damaged("it was not sealed with the repository's key"))?;
+        let config = Config::decode(&plain).map_err(|problem| damaged(&problem))?;
+        config.check(&location)?;
+        Ok(Arc::new(Self { storage, key, config, index: RwLock::default() }))
+    }
+
+    /// Returns whether there is a repository.
+    ///
+    /// # Errors
+    /// The storage's own.
+    pub fn exists(storage: &dyn Storage) -> Result<bool> {
+        Ok(!storage.list(FileKind::Config)?.is_empty())
+    }
+
+    /// A folder with snapshots but no config is a damaged repository, not a place for a new one.
+    fn missing_config(storage: &dyn Storage, location: String) -> Error {
+        let has_more = [FileKind::Key, FileKind::Snapshot, FileKind::Index]
+            .into_iter()
+            .any(|kind| storage.list(kind).is_ok_and(|files| !files.is_empty()));
+        if has_more {
+            Error::damaged(format!("the repository at {location}"), "its config file is missing")
+        } else {
+            Error::NoRepository { location }
+        }
+    }
+
+    /// Returns the repository's id.
+    #[must_use]
+    pub fn id(&self) -> RepositoryId {
+        self.config.id
+    }
+
+    /// Returns its config.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns where it is.
+    #[must_use]
+    pub fn location(&self) -> String {
+        self.storage.location()
+    }
+
+    /// Returns its storage.
+    #[must_use]
+    pub fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
+    pub(crate) fn key(&self) -> &SealKey {
+        &self.key
+    }
+
+    /// Returns all snapshots, and which could not be read.
+    ///
+    /// # Errors
+    /// The storage's own, when listing.
+    pub fn snapshots(&self) -> Result<SnapshotList> {
+        let mut found = SnapshotList::default();
+        for (name, _) in self.storage.list(FileKind::Snapshot)? {
+            let id = SnapshotId(name.id);
+            match self.read_json(&name) {
+                Ok(snapshot) => found.list.push((id, snapshot)),
+                // Another program has just removed it.
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => found.damaged.push((id, error)),
+            }
+        }
+        found.list.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
+        Ok(found)
+    }
+
+    /// Returns the snapshot that is meant.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Misuse`] if more than one is meant; [`Error::Damaged`] if it cannot be read.
+    pub fn find_snapshot(&self, query: &SnapshotQuery) -> Result<(SnapshotId, Snapshot)> {
+        let wanted = query.text.to_ascii_lowercase();
+        let latest = wanted == "latest";
+        let found = self.snapshots()?;
+        let fits = |id: &SnapshotId| latest || (!wanted.is_empty() && id.to_string().starts_with(&wanted));
+        let mut fitting: Vec<_> =
+            found.list.into_iter().filter(|(id, snapshot)| fits(id) && (!latest || query.fits(snapshot))).collect();
+        if let Some((_, error)) = found.damaged.into_iter().find(|(id, _)| !latest && fits(id)) {
+            return Err(error);
+        }
+        if fitting.len() > 1 && !latest {
+            return Err(Error::misuse(format!(
+                "`{}` is the beginning of {} snapshots' ids",
+                query.text,
+                fitting.len()
+            )));
+        }
+        fitting.pop().ok_or_else(|| Error::NotFound { what: format!("snapshot `{}`", query.text) })
+    }
+
+    /// Reads what is new in the index; if an index file has vanished, all of it.
+    ///
+    /// Returns the index files that could not be read; what only they list is not known.
+    ///
+    /// # Errors
+    /// The storage's own, when listing.
+    pub fn load_index(&self) -> Result<Vec<(IndexId, Error)>> {
+        let listed: HashSet<IndexId> =
+            self.storage.list(FileKind::Index)?.into_iter().map(|(name, _)| IndexId(name.id)).collect();
+        let mut index = self.index_mut();
+        if !index.files().is_subset(&listed) {
+            *index = Index::default();
+        }
+        let mut damaged = Vec::new();
+        for id in listed {
+            if index.files().contains(&id) {
+                continue;
+            }
+            match self.read_index(id) {
+                Ok(file) => {
+                    for pack in &file.packs {
+                        index.add_pack(pack.id, &pack.packed_blobs());
+                    }
+                    index.add_file(id);
+                }
+                Err(error) => damaged.push((id, error)),
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Forgets the blobs of packs that are not there or too short to hold them, so that they are stored again.
+    ///
+    /// # Errors
+    /// The storage's own, when listing.
+    pub(crate) fn forget_missing_packs(&self) -> Result<Vec<PackId>> {
+        let sizes: std::collections::HashMap<PackId, u64> =
+            self.storage.list(FileKind::Pack)?.into_iter().map(|(name, size)| (PackId(name.id), size)).collect();
+        let mut index = self.index_mut();
+        let whole = |id: &PackId, data: u64| sizes.get(id).is_some_and(|size| *size >= data);
+        let kept = index.retain_packs(whole);
+        let missing: Vec<PackId> = index.packs().iter().filter(|id| !kept.has_pack(id)).copied().collect();
+        if !missing.is_empty() {
+            *index = kept;
+        }
+        Ok(missing)
+    }
+
+    /// Adds to the index in memory what the headers of packs say that no index file lists.
+    ///
+    /// Returns the packs whose headers could not be read.
+    ///
+    /// # Errors
+    /// The storage's own, when listing.
+    pub(crate) fn index_unlisted_packs(&self) -> Result<Vec<(PackId, Error)>> {
+        let mut damaged = Vec::new();
+        for (name, size) in self.storage.list(FileKind::Pack)? {
+            let id = PackId(name.id);
+            if self.index().has_pack(&id) {
+                continue;
+            }
+            match read_header(self, id, size) {
+                Ok(blobs) => self.index_mut().add_pack(id, &blobs),
+                Err(error) => damaged.push((id, error)),
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Returns the index as it is known now.
+    #[must_use]
+    pub fn index(&self) -> RwLockReadGuard<'_, Index> {
+        // Packs are added whole; a panic in between leaves blobs unknown, which costs room and nothing else.
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_index(&self, id: IndexId) -> Result<IndexFile> {
+        let name = FileName::new(FileKind::Index, id.0);
+        let bytes = self.read_file(&name)?;
+        IndexFile::decode(&bytes).map_err(|problem| self.damaged(&name, problem))
+    }
+
+    /// Reads a blob and checks it against its id; if one copy is damaged, the others are tried.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if no good copy is there.
+    pub(crate) fn read_blob(&self, opener: &mut Opener, handle: &BlobHandle) -> Result<Vec<u8>> {
+        let location = self.index().get(handle).ok_or_else(|| self.unknown_blob(handle))?;
+        let first = self.read_blob_at(opener, handle, &location);
+        let Err(error) = first else { return first };
+        let copies = self.index().get_all(handle);
+        for copy in copies.iter().skip(1) {
+            if let Ok(contents) = self.read_blob_at(opener, handle, copy) {
+                return Ok(contents);
+            }
+        }
+        Err(error)
+    }
+
+    pub(crate) fn unknown_blob(&self, handle: &BlobHandle) -> Error {
+        let kind = match handle.kind {
+            BlobKind::Data => "data",
+            BlobKind::Tree => "tree",
+        };
+        Error::damaged(
+            format!("the repository at {}", self.location()),
+            format!("{kind} blob {} is missing", handle.id),
+        )
+    }
+
+    fn read_blob_at(&self, opener: &mut Opener, handle: &BlobHandle, location: &Location) -> Result<Vec<u8>> {
+        let length = check_length(u64::from(location.length))?;
+        check_length(location.contents_length())?;
+        let name = FileName::new(FileKind::Pack, location.pack.0);
+        let sealed = self.storage.read_range(&name, u64::from(location.offset), length)?;
+        opener.open(&self.key, handle, location, sealed)
+    }
+
+    /// Reads a folder's tree.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is missing or not what was stored.
+    pub(crate) fn read_tree(&self, opener: &mut Opener, id: &BlobId) -> Result<Tree> {
+        let handle = BlobHandle { kind: BlobKind::Tree, id: *id };
+        let bytes = self.read_blob(opener, &handle)?;
+        Tree::decode(&bytes).map_err(|problem| Error::damaged(format!("tree blob {id}"), problem))
+    }
+
+    /// Reads a sealed file, checks it against its name and unpacks it.
+    pub(crate) fn read_file(&self, name: &FileName) -> Result<Vec<u8>> {
+        let sealed = self.storage.read(name)?;
+        if sha256(&sealed) != name.id {
+            return Err(self.damaged(name, "its contents do not match its name"));
+        }
+        let plain = self.key.open(sealed);
+        let plain = plain.ok_or_else(|| self.damaged(name, "it was not sealed with the repository's key"))?;
+        unpack(plain).map_err(|problem| self.damaged(name, problem))
+    }
+
+    /// Reads a sealed file of JSON.
+    pub(crate) fn read_json<T: DeserializeOwned>(&self, name: &FileName) -> Result<T> {
+        serde_json::from_slice(&self.read_file(name)?).map_err(|error| self.damaged(name, error))
+    }
+
+    /// Writes a value as JSON, packed and sealed as a file of this repository.
+    pub(crate) fn seal_file(&self, value: &impl Serialize) -> Result<Vec<u8>> {
+        let mut plain = to_json(value)?;
+        if let Some(level) = self.config.compression_level() {
+            let mut packed = vec![COMPRESSED];
+            packed.extend(zstd::bulk::compress(&plain, level).map_err(cannot_compress)?);
+            plain = packed;
+        }
+        self.key.seal(&plain)
+    }
+
+    /// Writes a sealed file under its id.
+    pub(crate) fn write_file(&self, kind: FileKind, sealed: &[u8]) -> Result<()> {
+        self.storage.write(&FileName::new(kind, sha256(sealed)), &mut Bytes::new(sealed))
+    }
+
+    fn damaged(&self, name: &FileName, problem: impl std::fmt::Display) -> Error {
+        Error::damaged(format!("{name} in {}", self.location()), problem)
+    }
+}
+
+/// Takes a file out of its compression; total over all bytes, and bounded.
+fn unpack(plain: Vec<u8>) -> Result<Vec<u8>, String> {
+    match plain.first() {
+        Some(b'{' | b'[') => Ok(plain),
+        Some(&COMPRESSED) => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(&plain[1..]).map_err(|error| error.to_string())?;
+            let mut unpacked = Vec::new();
+            decoder.take(FILE_MAX as u64 + 1).read_to_end(&mut unpacked).map_err(|error| error.to_string())?;
+            if unpacked.len() > FILE_MAX {
+                Err(format!("it unpacks to more than {FILE_MAX} bytes"))
+            } else {
+                Ok(unpacked)
+            }
+        }
+        _ => Err("its encoding is not known".to_owned()),
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::misuse(format!("a value cannot be written as JSON: {error}")))
+}

@@ -1,0 +1,154 @@
+//! Sealing: AES-256 in counter mode and a Poly1305-AES MAC over the ciphertext, as restic's design has it.
+//!
+//! ```text
+//! sealed = nonce (16) ‖ ciphertext (as long as the plaintext) ‖ MAC (16)
+//! ```
+
+use aes::cipher::{BlockCipherEncrypt, InnerIvInit, KeyInit, StreamCipher, StreamCipherCoreWrapper};
+use aes::{Aes128, Aes256};
+use poly1305::Poly1305;
+
+use crate::error::{Error, Result};
+
+/// By how much sealing makes bytes longer.
+pub const OVERHEAD: usize = 32;
+
+const NONCE: usize = 16;
+const MAC: usize = 16;
+
+/// The three secrets that seal every file and blob of a repository.
+#[derive(Clone)]
+pub(crate) struct SealKey {
+    pub(crate) encrypt: [u8; 32],
+    pub(crate) mac_k: [u8; 16],
+    pub(crate) mac_r: [u8; 16],
+    // Expanded once; expanding them for each blob costs more than sealing a small one.
+    cipher: Aes256,
+    mac: Aes128,
+}
+
+impl SealKey {
+    pub(crate) fn new(encrypt: [u8; 32], mac_k: [u8; 16], mac_r: [u8; 16]) -> Self {
+        Self { encrypt, mac_k, mac_r, cipher: Aes256::new(&encrypt.into()), mac: Aes128::new(&mac_k.into()) }
+    }
+
+    /// Makes a new key from the system's randomness.
+    pub(crate) fn generate() -> Result<Self> {
+        let mut secret = [0; 64];
+        fill_random(&mut secret)?;
+        let (encrypt, mac) = secret.split_at(32);
+        let (mac_k, mac_r) = mac.split_at(16);
+        let part = |bytes: &[u8]| <[u8; 16]>::try_from(bytes).expect("a half of 32 bytes is 16 bytes");
+        let encrypt = <[u8; 32]>::try_from(encrypt).expect("the first half of 64 bytes is 32 bytes");
+        Ok(Self::new(encrypt, part(mac_k), clamp(part(mac_r))))
+    }
+
+    /// Appends the sealed form of `plain` to `out`.
+    pub(crate) fn seal_into(&self, plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        let mut nonce = [0; NONCE];
+        fill_random(&mut nonce)?;
+        let start = out.len();
+        out.reserve(plain.len() + OVERHEAD);
+        out.extend_from_slice(&nonce);
+        out.extend_from_slice(plain);
+        let ciphertext = &mut out[start + NONCE..];
+        self.apply(&nonce, ciphertext);
+        let mac = self.mac_of(&nonce, ciphertext);
+        out.extend_from_slice(&mac);
+        Ok(())
+    }
+
+    /// Returns the sealed form of `plain`.
+    pub(crate) fn seal(&self, plain: &[u8]) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        self.seal_into(plain, &mut out)?;
+        Ok(out)
+    }
+
+    /// Returns what was sealed, or `None` if these bytes were not sealed with this key.
+    pub(crate) fn open(&self, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
+        let end = sealed.len().checked_sub(MAC)?;
+        let nonce: [u8; NONCE] = sealed[..end].get(..NONCE)?.try_into().ok()?;
+        let mac: [u8; MAC] = sealed[end..].try_into().ok()?;
+        if !same(&self.mac_of(&nonce, &sealed[NONCE..end]), &mac) {
+            return None;
+        }
+        sealed.truncate(end);
+        self.apply(&nonce, &mut sealed[NONCE..]);
+        sealed.drain(..NONCE);
+        Some(sealed)
+    }
+
+    fn apply(&self, nonce: &[u8; NONCE], bytes: &mut [u8]) {
+        let core = ctr::CtrCore::<Aes256, ctr::flavors::Ctr128BE>::inner_iv_init(self.cipher.clone(), nonce.into());
+        StreamCipherCoreWrapper::from_core(core).apply_keystream(bytes);
+    }
+
+    /// Poly1305 under the key `r ‖ AES(k, nonce)`.
+    fn mac_of(&self, nonce: &[u8; NONCE], ciphertext: &[u8]) -> [u8; MAC] {
+        let mut block = (*nonce).into();
+        self.mac.encrypt_block(&mut block);
+        let mut key = [0; 32];
+        key[..16].copy_from_slice(&self.mac_r);
+        key[16..].copy_from_slice(&block);
+        Poly1305::new(&key.into()).compute_unpadded(ciphertext).into()
+    }
+}
+
+/// Fills a buffer from the system's randomness.
+pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<()> {
+    getrandom::fill(bytes).map_err(|error| Error::Storage {
+        message: format!("the system gave no random bytes: {error}"),
+        class: crate::Class::Transient,
+    })
+}
+
+/// Clears the bits of `r` that Poly1305 requires to be zero.
+pub(crate) fn clamp(mut r: [u8; 16]) -> [u8; 16] {
+    for index in [3, 7, 11, 15] {
+        r[index] &= 0x0f;
+    }
+    for index in [4, 8, 12] {
+        r[index] &= 0xfc;
+    }
+    r
+}
+
+/// Compares without telling by the time taken how much was equal.
+fn same(a: &[u8; MAC], b: &[u8; MAC]) -> bool {
+    a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_what_it_sealed_and_nothing_else() {
+        let key = SealKey::generate().unwrap();
+        for length in [0, 1, 15, 16, 17, 1000] {
+            let plain = vec![7; length];
+            let sealed = key.seal(&plain).unwrap();
+            assert_eq!(sealed.len(), length + OVERHEAD);
+            assert_eq!(key.open(sealed.clone()).unwrap(), plain);
+            for position in 0..sealed.len() {
+                let mut bent = sealed.clone();
+                bent[position] ^= 1;
+                assert!(key.open(bent).is_none(), "a flipped bit at {position} of {length} was not noticed");
+            }
+            assert!(SealKey::generate().unwrap().open(sealed).is_none());
+        }
+        assert!(key.open(vec![0; OVERHEAD - 1]).is_none());
+    }
+
+    #[test]
+    fn the_mac_is_poly1305_aes_of_its_author() {
+        // A test vector of "The Poly1305-AES message-authentication code", D. J. Bernstein, appendix B.
+        let bytes = |text: &str| hex::decode(text).unwrap();
+        let array = |text: &str| <[u8; 16]>::try_from(bytes(text)).unwrap();
+        let key =
+            SealKey::new([0; 32], array("ec074c835580741701425b623235add6"), array("851fc40c3467ac0be05cc20404f3f700"));
+        let mac = key.mac_of(&array("fb447350c4e868c52ac3275cf9d4327e"), &bytes("f3f6"));
+        assert_eq!(mac.to_vec(), bytes("f4c633c3044fc145f84f335cb81953de"));
+    }
+}
