@@ -22,6 +22,7 @@ pub mod rabin;
 pub mod repository;
 pub mod seal;
 pub mod snapshot;
+pub mod source;
 pub mod storage;
 pub mod tree;
 
