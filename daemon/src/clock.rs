@@ -3,17 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use backup_engine::now::Now;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-
-/// One reading of both clocks, taken together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// The time of day; may jump when somebody sets the clock.
-    pub wall: Timestamp,
-    /// Time since the machine started, sleep included; never jumps, starts again at zero with the machine.
-    pub boot: Duration,
-}
 
 /// Reads the time.
 pub trait Clock: Send + Sync {

@@ -1,0 +1,282 @@
+//! A job as the daemon keeps it, and its legal state changes as one table.
+
+use backup_proto::error::Class;
+use backup_proto::job::{
+    Attempt, FailedItem, Job as JobView, JobDetail, JobError, JobId, JobState, JobSummary, Priority, Progress, Verdict,
+};
+use backup_proto::spec::{Destination, JobSpec};
+use backup_proto::status::Pause;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Attempts that are remembered one by one; older ones are only counted.
+const ATTEMPTS_MAX: usize = 50;
+
+/// Notices that are kept for a job.
+const NOTICES_MAX: usize = 100;
+
+/// One unit of work in the queue, as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// What it does, as accepted: targets are filled in.
+    pub spec: JobSpec,
+    /// The target it works on; none for a restore that has yet to find its snapshot.
+    pub target: Option<String>,
+    /// The plan it belongs to.
+    pub plan: Option<String>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Whether it runs even if the conditions say no.
+    #[serde(default)]
+    pub now: bool,
+    /// Why somebody wanted it.
+    pub reason: Option<String>,
+    /// The user who asked for it; the daemon's own when a schedule did.
+    pub uid: u32,
+    /// When it was accepted.
+    pub submitted: Timestamp,
+    /// Where it stands.
+    pub state: JobState,
+    /// The pause somebody put on this job.
+    pub paused: Option<Pause>,
+    /// It is not tried again before this.
+    pub not_before: Option<Timestamp>,
+    /// Its latest attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Failures in a row that may go away by themselves.
+    pub failures: u32,
+    /// Sentences worth knowing, each once.
+    pub notices: Vec<String>,
+    /// How it ended, once it has.
+    pub summary: Option<JobSummary>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+}
+
+/// The legal changes: from each state to these.
+const CHANGES: [(JobState, &[JobState]); 7] = {
+    use JobState::{Cancelled, Failed, Partial, Paused, Queued, Running, Succeeded};
+    [
+        (Queued, &[Running, Paused, Cancelled]),
+        // Back to queued: interrupted, suspended at a stop, or to be tried again.
+        (Running, &[Queued, Paused, Succeeded, Partial, Failed, Cancelled]),
+        // A pause that comes when the last byte is written finds a job that ends.
+        (Paused, &[Queued, Running, Succeeded, Partial, Failed, Cancelled]),
+        (Succeeded, &[]),
+        // The last three go on by `retry` alone.
+        (Partial, &[Queued]),
+        (Failed, &[Queued]),
+        (Cancelled, &[Queued]),
+    ]
+};
+
+/// Tells whether a job may go from one state to another.
+#[must_use]
+pub fn may_become(from: JobState, to: JobState) -> bool {
+    CHANGES.iter().any(|(state, next)| *state == from && next.contains(&to))
+}
+
+impl Job {
+    /// Changes the state.
+    ///
+    /// # Panics
+    /// When the table does not allow it: the caller has to ask [`may_become`] first where it can be wrong.
+    pub fn set_state(&mut self, to: JobState) {
+        assert!(self.state == to || may_become(self.state, to), "no job goes from {:?} to {to:?}", self.state);
+        self.state = to;
+    }
+
+    /// Begins a new attempt.
+    pub fn begin_attempt(&mut self, now: Timestamp) {
+        let number = self.attempt_count() + 1;
+        self.attempts.push(Attempt { number, started: now, ended: None, outcome: None, error: None });
+        if self.attempts.len() > ATTEMPTS_MAX {
+            self.attempts.remove(0);
+        }
+        self.not_before = None;
+        self.summary = None;
+        self.ended = None;
+    }
+
+    /// Ends the attempt that runs, if one does.
+    pub fn end_attempt(&mut self, outcome: JobState, error: Option<JobError>, now: Timestamp) {
+        if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
+            attempt.ended = Some(now);
+            attempt.outcome = Some(outcome);
+            attempt.error = error;
+        }
+    }
+
+    /// Returns the number of the latest attempt; 0 when there was none.
+    #[must_use]
+    pub fn attempt_count(&self) -> u32 {
+        self.attempts.last().map_or(0, |attempt| attempt.number)
+    }
+
+    /// Adds a sentence worth knowing, unless it was said before.
+    pub fn add_notice(&mut self, sentence: &str) {
+        if self.notices.len() < NOTICES_MAX && !self.notices.iter().any(|known| known == sentence) {
+            self.notices.push(sentence.to_owned());
+        }
+    }
+
+    /// Returns why the latest attempt failed.
+    #[must_use]
+    pub fn error(&self) -> Option<&JobError> {
+        self.attempts.last().and_then(|attempt| attempt.error.as_ref())
+    }
+
+    /// Returns what the job is about, in words.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let target = self.target.as_deref().unwrap_or("its target");
+        match &self.spec {
+            JobSpec::Backup(spec) => {
+                let what = match &spec.plan {
+                    Some(plan) => format!("plan {plan}"),
+                    None => joined(spec.sources.iter().map(ToString::to_string)),
+                };
+                format!("{what} to {target}")
+            }
+            JobSpec::Restore(spec) => {
+                let what = joined(spec.items.iter().map(|item| match &item.inside {
+                    Some(path) => format!("{}:{path}", item.snapshot.snapshot),
+                    None => item.snapshot.snapshot.clone(),
+                }));
+                match &spec.destination {
+                    Destination::Folder(path) => format!("{what} to {path}"),
+                    Destination::InPlace => format!("{what} to where it was"),
+                }
+            }
+            JobSpec::Verify(spec) if spec.read_data => format!("all data of {target}"),
+            JobSpec::Verify(_) => format!("the structure of {target}"),
+            JobSpec::Unknown => "something this version does not know".into(),
+        }
+    }
+
+    /// Returns the job as lists show it.
+    #[must_use]
+    pub fn view(&self, verdict: Option<Verdict>, progress: Option<Progress>) -> JobView {
+        JobView {
+            id: self.id.clone(),
+            kind: self.spec.kind(),
+            state: self.state,
+            priority: self.priority,
+            title: self.title(),
+            plan: self.plan.clone(),
+            target: self.target.clone(),
+            reason: self.reason.clone(),
+            submitted: self.submitted,
+            started: self.attempts.first().map(|attempt| attempt.started),
+            ended: self.ended,
+            attempts: self.attempt_count(),
+            verdict,
+            progress,
+            error: self.error().cloned(),
+        }
+    }
+
+    /// Returns everything about the job.
+    #[must_use]
+    pub fn detail(&self, view: JobView) -> JobDetail {
+        JobDetail {
+            job: view,
+            spec: self.spec.clone(),
+            attempts: self.attempts.clone(),
+            notices: self.notices.clone(),
+            summary: self.summary.clone(),
+        }
+    }
+}
+
+/// Puts the first few of some names into one text.
+fn joined(names: impl Iterator<Item = String>) -> String {
+    const NAMED: usize = 3;
+    let names: Vec<String> = names.collect();
+    let text = names[..names.len().min(NAMED)].join(", ");
+    if names.len() > NAMED { format!("{text} and {} more", names.len() - NAMED) } else { text }
+}
+
+/// What a worker hands back at the end of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// How the attempt ended.
+    pub how: How,
+    /// What was done until then.
+    pub totals: Totals,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum How {
+    /// To its end; the job is `partial` when items failed.
+    Done,
+    /// Nothing usable came of it.
+    Failed(JobError),
+    /// Because the gate said `cancel`.
+    Cancelled,
+    /// Because the gate said `suspend`: it goes on with a new attempt.
+    Suspended,
+}
+
+/// What an attempt has done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Totals {
+    /// The snapshot that was made or restored.
+    pub snapshot: Option<String>,
+    /// Files done.
+    pub files: u64,
+    /// Backup: source bytes looked at. Restore: bytes now right in the destination.
+    pub bytes: u64,
+    /// By how much the repository grew.
+    pub bytes_stored: u64,
+    /// Items that could not be done; all of them are in the ledger.
+    pub failed_count: u64,
+    /// The first of them.
+    pub failed: Vec<FailedItem>,
+}
+
+impl Ended {
+    /// Makes the end of an attempt that came to nothing.
+    #[must_use]
+    pub fn failed(error: JobError) -> Self {
+        Self { how: How::Failed(error), totals: Totals::default() }
+    }
+
+    /// Returns the class of what failed as a whole.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        match &self.how {
+            How::Failed(error) => Some(error.data.class),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ended_job_goes_on_only_by_being_queued_again_and_a_success_never() {
+        for (from, next) in CHANGES {
+            assert_eq!(
+                next.contains(&JobState::Running),
+                matches!(from, JobState::Queued | JobState::Paused),
+                "{from:?}"
+            );
+            if from.is_final() {
+                assert!(next.iter().all(|to| *to == JobState::Queued), "{from:?}");
+            }
+        }
+        assert!(!may_become(JobState::Succeeded, JobState::Queued));
+    }
+
+    #[test]
+    fn a_state_this_program_does_not_know_leads_nowhere() {
+        assert!(!may_become(JobState::Unknown, JobState::Queued));
+        assert!(!may_become(JobState::Queued, JobState::Unknown));
+    }
+}
