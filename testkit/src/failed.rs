@@ -1,4 +1,6 @@
 //! The failed items that a summary or a job's ledger names, from `backupctl --json`.
+//!
+//! An item is known by its fields, wherever it stands: a path, a class and a message.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -8,7 +10,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use serde_json::Value;
 
-/// Returns every path in the `failed` lists of some JSON documents.
+/// Returns the path of every failed item in some JSON documents.
 ///
 /// # Errors
 /// A sentence when the text is not JSON.
@@ -23,8 +25,8 @@ pub fn paths_in(text: &str) -> Result<BTreeSet<PathBuf>, String> {
 fn collect(value: &Value, found: &mut BTreeSet<PathBuf>) {
     match value {
         Value::Object(fields) => {
-            if let Some(Value::Array(items)) = fields.get("failed") {
-                found.extend(items.iter().filter_map(|item| path_of(item.get("path")?)));
+            if let (Some(path), Some(_), Some(_)) = (fields.get("path"), fields.get("class"), fields.get("message")) {
+                found.extend(path_of(path));
             }
             fields.values().for_each(|field| collect(field, found));
         }
@@ -49,8 +51,8 @@ mod tests {
 
     #[test]
     fn finds_text_and_byte_paths_in_several_documents() {
-        let text = r#"{"type":"summary","failed":[{"path":"/a b","class":"permission"}]}
-            {"result":{"ledger":[{"failed":[{"path":{"bytes":"L3j/"}}]}]}}"#;
+        let text = r#"{"type":"summary","path":"/no","failed":[{"path":"/a b","class":"permission","message":"m"}]}
+            {"result":{"ledger":[{"path":{"bytes":"L3j/"},"class":"damaged","message":"m"}]}}"#;
         let found = paths_in(text).unwrap();
         assert_eq!(found, [PathBuf::from("/a b"), PathBuf::from(OsString::from_vec(b"/x\xff".to_vec()))].into());
     }

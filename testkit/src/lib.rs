@@ -3,8 +3,11 @@
 //! Nothing here is linked into a program that users get. Helpers panic with a sentence instead of returning errors:
 //! a test that cannot prepare its ground has failed, and should say where.
 
+pub mod answer;
 pub mod compare;
+pub mod daemon;
 pub mod failed;
+pub mod programs;
 pub mod restic;
 pub mod seed;
 pub mod tree;

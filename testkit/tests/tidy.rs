@@ -39,7 +39,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_path_buf()
 }
 
-/// Returns every Rust file of the workspace: what git tracks or would track, or all there is without git.
+/// Returns every Rust file of the workspace outside the build folder.
 fn sources() -> Vec<Source> {
     let root = root();
     let mut names = Vec::new();
