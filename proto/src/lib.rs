@@ -1,12 +1,15 @@
 //! The language that `backupd` and its clients speak: nouns, messages, framing, errors, and a typed client.
 
+pub mod bulk;
 pub mod error;
 pub mod event;
 pub mod job;
+pub mod line;
 pub mod message;
 pub mod page;
 pub mod params;
 pub mod path;
+pub mod schema;
 pub mod snapshot;
 pub mod spec;
 pub mod status;
