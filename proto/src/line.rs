@@ -240,6 +240,12 @@ impl LineSplitter {
         }
     }
 
+    /// Returns what was pushed and not taken out as a line.
+    #[must_use]
+    pub fn into_rest(mut self) -> Vec<u8> {
+        self.buffer.split_off(self.start)
+    }
+
     fn wait_for_more(&mut self) -> Option<Result<&[u8], Undecodable>> {
         self.scanned = self.buffer.len();
         if self.is_skipping {
