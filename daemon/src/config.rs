@@ -25,6 +25,7 @@ pub use place::Surroundings;
 pub use plan::{Keep, PlanConfig};
 pub use problem::{ConfigError, Problem};
 pub use schedule::{Cron, Schedule, parse_schedule};
+pub use section::did_you_mean;
 pub use target::{PasswordSource, TargetConfig};
 pub use units::parse_duration;
 

@@ -1,10 +1,11 @@
-//! What workers and queries share: where things are, the clock, the store and the configuration in force.
+//! What workers and queries share: the clock, the store, the targets and the configuration in force.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigFile};
 use crate::store::Store;
+use crate::targets::Targets;
 
 /// What everything outside the loop may use. It holds no job: those belong to the loop.
 pub struct Context {
@@ -12,25 +13,27 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// What survives; for facts of workers and queries, under their own keys.
     pub store: Store,
-    config: RwLock<Arc<Config>>,
+    /// The targets, and the config that says which there are.
+    pub targets: Targets,
 }
 
 impl Context {
     /// Puts it together.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, store: Store, config: Arc<Config>) -> Self {
-        Self { clock, store, config: RwLock::new(config) }
+    pub fn new(clock: Arc<dyn Clock>, store: Store, targets: Targets) -> Self {
+        Self { clock, store, targets }
     }
 
-    /// Returns the configuration in force.
+    /// Returns the configuration in force: the file as it is now, or, while somebody's edit of it is wrong, as it
+    /// last was right.
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
-        // The guarded value is replaced whole: a panic elsewhere cannot leave it half changed.
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+        self.config_file().last_good()
     }
 
-    /// Replaces the configuration in force.
-    pub fn set_config(&self, config: Arc<Config>) {
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    /// Returns the configuration file.
+    #[must_use]
+    pub fn config_file(&self) -> &ConfigFile {
+        self.targets.config()
     }
 }

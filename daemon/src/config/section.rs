@@ -180,7 +180,8 @@ impl<'t> Section<'t> {
 }
 
 /// Suggests the known word that is nearest to a wrong one, or lists them all.
-pub(super) fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> String {
+#[must_use]
+pub fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
     let nearest = known.iter().map(|word| (distance(wrong, word), *word)).min();
     match nearest {

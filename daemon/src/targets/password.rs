@@ -1,0 +1,144 @@
+//! Passwords: read from where the config says, or made for the default target.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use backup_engine::error::plain;
+
+use super::TargetError;
+use crate::config::PasswordSource;
+use crate::error::Error;
+use crate::store::files::{sync_folder, write_whole};
+
+/// The longest password that is read, in bytes; anything longer is the wrong file.
+const LENGTH_MAX: u64 = 64 * 1024;
+
+/// Random bytes in a password made by the daemon; 256 bits, as the key it protects.
+const RANDOM_BYTES: usize = 32;
+
+/// Reads a password. White space around it does not belong to it, as in restic, so that one file opens the
+/// repository with both.
+pub(super) fn read(name: &str, source: &PasswordSource) -> Result<Vec<u8>, TargetError> {
+    let refused = |problem: String, advice: &str| TargetError::Password {
+        name: name.to_owned(),
+        problem,
+        advice: advice.to_owned(),
+    };
+    let bytes = match source {
+        PasswordSource::File(path) => read_file(path)
+            .map_err(|problem| refused(problem, "Put the password into that file, or correct `password-file`."))?,
+        PasswordSource::Credential(credential) => credential_path(credential)
+            .and_then(|path| read_file(&path))
+            .map_err(|problem| refused(problem, "Add `LoadCredential=` for it to the daemon's unit."))?,
+        PasswordSource::Command(words) => run(words)
+            .map_err(|problem| refused(problem, "Try the target's `password-command` by hand as the daemon's user."))?,
+    };
+    let password = trim(&bytes);
+    if password.is_empty() {
+        return Err(refused("it is empty".to_owned(), "Restic repositories always have a password; write it there."));
+    }
+    Ok(password.to_vec())
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let failed = |error| format!("cannot read {}: {}", path.display(), plain(&error));
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(LENGTH_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LENGTH_MAX {
+        return Err(format!("{} is longer than a password can be", path.display()));
+    }
+    Ok(bytes)
+}
+
+fn credential_path(name: &str) -> Result<PathBuf, String> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let folder = folder.ok_or_else(|| "the service manager handed over no credentials".to_owned())?;
+    Ok(Path::new(&folder).join(name))
+}
+
+/// Runs the command. What it prints is the password and goes nowhere else.
+fn run(words: &[String]) -> Result<Vec<u8>, String> {
+    let (program, arguments) = words.split_first().ok_or_else(|| "the command is empty".to_owned())?;
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot run `{program}`: {}", plain(&error)))?;
+    if output.status.success() { Ok(output.stdout) } else { Err(format!("`{program}` failed ({})", output.status)) }
+}
+
+fn trim(bytes: &[u8]) -> &[u8] {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.trim_start_matches('\u{feff}').trim().as_bytes(),
+        Err(_) => bytes.trim_ascii(),
+    }
+}
+
+/// Says whether others than its owner may read a password file.
+pub(super) fn is_open_to_others(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
+}
+
+/// Makes a password for the default target and puts it into a file, safe from a power cut when this returns.
+///
+/// A file that is there already was made by a first use that was cut short, or put there by hand; it is kept.
+pub(super) fn generate(path: &Path) -> Result<(), TargetError> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Ok(());
+    }
+    let mut random = [0; RANDOM_BYTES];
+    getrandom::fill(&mut random)
+        .map_err(|error| Error::io("make a key for", path)(std::io::Error::other(error.to_string())))?;
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::io("create", folder))?;
+        if let Some(state) = folder.parent() {
+            sync_folder(state)?;
+        }
+    }
+    write_whole(path, format!("{}\n", hex::encode(random)).as_bytes())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_around_a_password_is_not_part_of_it() {
+        let cases: [(&[u8], &[u8]); 4] =
+            [(b"a b\n", b"a b"), (b" x\r\n\n", b"x"), (b"\xef\xbb\xbfx", b"x"), (b"\xff\n", b"\xff")];
+        for (text, password) in cases {
+            assert_eq!(trim(text), password);
+        }
+    }
+
+    #[test]
+    fn a_generated_password_is_one_printable_line_that_only_its_owner_reads_and_stays() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("keys/local.password");
+        generate(&path).expect("it is made");
+        let text = fs::read_to_string(&path).expect("it is text");
+        assert_eq!(text.lines().count(), 1);
+        assert!(text.trim_end().len() == 64 && text.trim_end().bytes().all(|byte| byte.is_ascii_graphic()));
+        assert!(!is_open_to_others(&path));
+        generate(&path).expect("it is there");
+        assert_eq!(fs::read_to_string(&path).expect("it is text"), text);
+    }
+
+    #[test]
+    fn a_command_that_fails_or_prints_nothing_is_no_password() {
+        let read = |words: &[&str]| {
+            read("nas", &PasswordSource::Command(words.iter().map(|word| (*word).to_owned()).collect()))
+        };
+        assert_eq!(read(&["printf", "secret\\n"]).expect("it works"), b"secret");
+        for (words, part) in [(&["false"][..], "failed"), (&["true"], "empty"), (&["/no/such/program"], "cannot run")] {
+            let error = read(words).expect_err("it is refused").to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The engine's words in those of the wire.
+
+use backup_engine::Error;
+use backup_engine::monitor::ItemFailure;
+use backup_proto::error::{Class, ErrorKind, RpcError};
+use backup_proto::job::{FailedItem, JobError};
+use backup_proto::path::WirePath;
+
+/// Returns the wire's word for a class.
+#[must_use]
+pub fn class_of(class: backup_engine::Class) -> Class {
+    use backup_engine::Class as Inner;
+    match class {
+        Inner::Transient => Class::Transient,
+        Inner::Throttled => Class::Throttled,
+        Inner::Auth => Class::Auth,
+        Inner::Permission => Class::Permission,
+        Inner::Quota => Class::Quota,
+        Inner::Full => Class::Full,
+        Inner::Damaged => Class::Damaged,
+        Inner::Misuse => Class::Misuse,
+        Inner::Cancelled => Class::Cancelled,
+    }
+}
+
+/// Returns the stable kind of an error of the engine about a repository.
+#[must_use]
+pub fn kind_of(error: &Error) -> ErrorKind {
+    match error {
+        Error::WrongPassword { .. } => ErrorKind::WrongPassword,
+        Error::NoRepository { .. } => ErrorKind::RepositoryMissing,
+        Error::Unsupported { .. } => ErrorKind::RepositoryUnsupported,
+        Error::Locked { .. } | Error::LockLost { .. } => ErrorKind::RepositoryLocked,
+        Error::Damaged { .. } => ErrorKind::RepositoryDamaged,
+        Error::NotFound { .. } => ErrorKind::SnapshotNotFound,
+        Error::Misuse { .. } => ErrorKind::InvalidParams,
+        Error::Cancelled | Error::Suspended => ErrorKind::Cancelled,
+        Error::Io { .. } | Error::Limit { .. } | Error::Storage { .. } => ErrorKind::Storage,
+    }
+}
+
+/// Returns an error of the engine as the answer to a call.
+#[must_use]
+pub fn rpc_error(error: &Error) -> RpcError {
+    RpcError::with_class(kind_of(error), class_of(error.class()), error.to_string(), error.advice())
+}
+
+/// Returns an error of the engine as the end of a job.
+#[must_use]
+pub fn job_error(error: &Error) -> JobError {
+    let RpcError { message, data, .. } = rpc_error(error);
+    JobError { message, data }
+}
+
+/// Returns an item that could not be done as clients see it.
+#[must_use]
+pub fn failed_item(failure: ItemFailure) -> FailedItem {
+    FailedItem {
+        path: WirePath::from(failure.path),
+        class: class_of(failure.class),
+        message: failure.message,
+        advice: failure.advice,
+    }
+}
