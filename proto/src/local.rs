@@ -1,0 +1,258 @@
+//! The way to a daemon on this machine: find its socket, check who listens, and come back when it restarts.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use interprocess::local_socket::traits::{Stream as _, StreamCommon as _};
+use interprocess::local_socket::{GenericFilePath, Stream, ToFsName};
+use serde_json::Value;
+
+use crate::bulk::BulkReader;
+use crate::client::{ClientError, Connection};
+use crate::endpoint::{Candidate, Owner};
+use crate::event::{Cursor, Event, Topic};
+use crate::message::Call;
+use crate::params::{EventsSubscribe, SnapshotCat};
+use crate::status::Status;
+
+/// How long a daemon may take to answer `hello`.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a daemon that went away is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection to a daemon on this machine.
+pub type LocalConnection = Connection<Stream>;
+
+/// A client of the daemon on this machine that survives the daemon's restarts.
+#[derive(Debug)]
+pub struct Client {
+    name: String,
+    used: Candidate,
+    others: Vec<PathBuf>,
+    connection: LocalConnection,
+}
+
+impl Client {
+    /// Connects to the first socket where a daemon listens; `name` is the program's name and version.
+    ///
+    /// # Errors
+    /// When none listens, or the one that does is not to be trusted.
+    pub fn connect(candidates: &[Candidate], name: &str) -> Result<Self, ClientError> {
+        let mut tried = Vec::new();
+        for candidate in candidates {
+            match open(candidate, name) {
+                Ok(connection) => {
+                    let others = candidates.iter().filter(|other| *other != candidate && other.socket.exists());
+                    return Ok(Self {
+                        name: name.to_owned(),
+                        used: candidate.clone(),
+                        others: others.map(|other| other.socket.clone()).collect(),
+                        connection,
+                    });
+                }
+                Err(ClientError::NoDaemon { tried: here }) => tried.extend(here),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ClientError::NoDaemon { tried })
+    }
+
+    /// Returns the socket that is used, and whose it is.
+    #[must_use]
+    pub fn used(&self) -> &Candidate {
+        &self.used
+    }
+
+    /// Returns the other sockets that exist, so that a person can be told which one is used.
+    #[must_use]
+    pub fn others(&self) -> &[PathBuf] {
+        &self.others
+    }
+
+    /// Returns the connection.
+    #[must_use]
+    pub fn connection(&self) -> &LocalConnection {
+        &self.connection
+    }
+
+    /// Makes a call. If the connection breaks, waits for the daemon to come back and makes it again, which is safe:
+    /// what changes something carries a `request_id`.
+    ///
+    /// # Errors
+    /// The daemon's error, or that it did not come back within [`PATIENCE`].
+    pub fn call<C: Call>(&mut self, params: &C) -> Result<C::Result, ClientError> {
+        match self.connection.call(params) {
+            Err(error) if error.is_lost() => {
+                self.connection = reopen(&self.used, &self.name, PATIENCE)?;
+                self.connection.call(params)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Makes a call of any method with any parameters, once.
+    ///
+    /// # Errors
+    /// The daemon's error, or that the connection broke.
+    pub fn call_raw(&mut self, method: &str, params: Value) -> Result<Value, ClientError> {
+        self.connection.call_raw(method, params)
+    }
+
+    /// Fetches the contents of a file in a snapshot over a connection of its own.
+    ///
+    /// # Errors
+    /// The daemon's error, or what broke.
+    pub fn cat(&mut self, params: &SnapshotCat) -> Result<BulkReader<impl io::Read + use<>>, ClientError> {
+        let token = self.call(params)?.token;
+        open(&self.used, &self.name)?.into_bulk(&token)
+    }
+
+    /// Subscribes to events on a connection of its own.
+    ///
+    /// # Errors
+    /// The daemon's error, or what broke.
+    pub fn events(&self, since: Option<Cursor>, topics: Vec<Topic>) -> Result<Events, ClientError> {
+        let mut events = Events {
+            name: self.name.clone(),
+            used: self.used.clone(),
+            topics,
+            since,
+            connection: None,
+            is_over: false,
+            waiting: None,
+        };
+        let first = events.subscribe(Duration::ZERO)?;
+        events.waiting = first;
+        Ok(events)
+    }
+}
+
+/// What a watcher gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// The present state: first, and whenever events may have been missed.
+    State(Box<Status>),
+    /// Something that happened.
+    Event(Box<Event>),
+    /// The daemon went away; it is being waited for.
+    Lost,
+    /// The daemon came back.
+    Back,
+}
+
+/// Events as they come. When the connection breaks they go on from the last cursor as soon as the daemon is back.
+#[derive(Debug)]
+pub struct Events {
+    name: String,
+    used: Candidate,
+    topics: Vec<Topic>,
+    since: Option<Cursor>,
+    connection: Option<LocalConnection>,
+    is_over: bool,
+    waiting: Option<Update>,
+}
+
+impl Events {
+    fn subscribe(&mut self, patience: Duration) -> Result<Option<Update>, ClientError> {
+        let mut connection = reopen(&self.used, &self.name, patience)?;
+        let params = EventsSubscribe { since: self.since, topics: self.topics.clone() };
+        let answer = connection.call(&params)?;
+        self.since = Some(answer.cursor);
+        self.connection = Some(connection);
+        Ok(answer.state.map(Update::State))
+    }
+
+    fn advance(&mut self) -> Result<Update, ClientError> {
+        if let Some(update) = self.waiting.take() {
+            return Ok(update);
+        }
+        let Some(connection) = &mut self.connection else {
+            self.waiting = self.subscribe(PATIENCE)?;
+            return Ok(Update::Back);
+        };
+        match connection.next_event() {
+            Ok(event) => {
+                self.since = self.since.max(Some(event.cursor));
+                Ok(Update::Event(Box::new(event)))
+            }
+            Err(error) if error.is_lost() => {
+                self.connection = None;
+                Ok(Update::Lost)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Iterator for Events {
+    type Item = Result<Update, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let update = self.advance();
+        self.is_over = update.is_err();
+        Some(update)
+    }
+}
+
+/// Connects, and tries again for as long as the patience lasts while nobody listens.
+fn reopen(candidate: &Candidate, name: &str, patience: Duration) -> Result<LocalConnection, ClientError> {
+    for wait in waits(patience) {
+        match open(candidate, name) {
+            Err(ClientError::NoDaemon { .. } | ClientError::Lost(_)) => std::thread::sleep(wait),
+            outcome => return outcome,
+        }
+    }
+    open(candidate, name)
+}
+
+/// Growing waits that add up to the patience.
+fn waits(patience: Duration) -> impl Iterator<Item = Duration> {
+    let mut left = patience;
+    let mut wait = Duration::from_millis(50);
+    std::iter::from_fn(move || {
+        let now = wait.min(left);
+        left -= now;
+        wait = (wait * 2).min(Duration::from_secs(2));
+        (!now.is_zero()).then_some(now)
+    })
+}
+
+/// Connects to one socket, checks who listens, and says `hello`.
+fn open(candidate: &Candidate, name: &str) -> Result<LocalConnection, ClientError> {
+    let socket = &candidate.socket;
+    let absent = |error| ClientError::NoDaemon { tried: vec![(socket.clone(), error)] };
+    let stream = socket.as_path().to_fs_name::<GenericFilePath>().and_then(Stream::connect).map_err(absent)?;
+    let uid = stream
+        .peer_creds()?
+        .euid()
+        .ok_or_else(|| ClientError::Malformed("the system does not say who listens at the socket".to_owned()))?;
+    if !trusted_uids(candidate).contains(&uid) {
+        return Err(ClientError::Untrusted { socket: socket.clone(), uid });
+    }
+    stream.set_recv_timeout(Some(HELLO_TIMEOUT))?;
+    let connection = Connection::open(stream, name)?;
+    connection.stream().set_recv_timeout(None)?;
+    Ok(connection)
+}
+
+/// Returns who may run the daemon behind a socket: root, this user, and for the system's socket the owner of its
+/// folder, which only root can have made and given to the service's user.
+fn trusted_uids(candidate: &Candidate) -> Vec<u32> {
+    let mut uids = vec![0, rustix::process::geteuid().as_raw()];
+    if candidate.owner == Owner::System
+        && let Some(folder) = candidate.socket.parent()
+        && let Ok(metadata) = std::fs::symlink_metadata(folder)
+    {
+        uids.push(metadata.uid());
+    }
+    uids
+}
+
+#[cfg(test)]
+mod tests;
