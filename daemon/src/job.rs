@@ -41,6 +41,9 @@ pub struct Job {
     pub state: JobState,
     /// The pause somebody put on this job.
     pub paused: Option<Pause>,
+    /// Somebody cancelled it and its worker has yet to end.
+    #[serde(default)]
+    pub cancelling: bool,
     /// It is not tried again before this.
     pub not_before: Option<Timestamp>,
     /// Its latest attempts, oldest first.

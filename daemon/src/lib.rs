@@ -1,13 +1,17 @@
 //! The backup daemon.
 
 pub mod clock;
+pub mod conditions;
 pub mod config;
 pub mod context;
 pub mod error;
 pub mod identity;
 pub mod inbox;
 pub mod job;
+pub mod queue;
+pub mod schedule;
 pub mod store;
+pub mod supervisor;
 pub mod targets;
 pub mod wire;
 pub mod worker;

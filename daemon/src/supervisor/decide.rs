@@ -1,0 +1,204 @@
+//! After every event: which jobs go on, which stop, and what each of the others waits for.
+
+use std::time::Duration;
+
+use backup_proto::event::{EventBody, StateEvent};
+use backup_proto::job::{JobId, JobState, Verdict, VerdictKind};
+use jiff::Timestamp;
+
+use super::{Action, Live, State, Step, Wish, act, plans, requests, verdict};
+use crate::clock::Now;
+use crate::job::Job;
+use crate::queue::{Slots, rank};
+use crate::{conditions, schedule};
+
+/// A job that has been paused for so long writes an index, gives up its lock and goes on with a new attempt later.
+const SUSPEND_AFTER: Duration = Duration::from_secs(10 * 60);
+
+/// How often requests that are too old are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest time without a look at the clocks while something waits for one: somebody may set the wall clock, and
+/// the timer does not count the time the machine sleeps.
+const LOOK_MAX: Duration = Duration::from_secs(60);
+
+/// Brings every job in line with what the deciders say now.
+pub(super) fn decide(state: &mut State, step: &mut Step, now: Now) {
+    end_pauses(state, step, now.wall);
+    sweep(state, step, now);
+    let mut next = plans::queue_due(state, step, now.wall);
+    let mut slots = Slots::default();
+    for job in state.active.values().filter(|job| state.live.get(&job.id).is_some_and(holds_slot)) {
+        slots.take(job);
+    }
+    let mut order: Vec<_> = state.active.values().map(|job| rank(job)).collect();
+    order.sort_unstable();
+    for (.., id) in order {
+        let said = verdict_of(state, &slots, &id, now.wall);
+        match said {
+            None => go(state, step, &mut slots, &id, now.wall),
+            Some(no) => {
+                next = earlier(next, no.next_look);
+                stop(state, step, &id, now);
+                note(state, &id, no, now.wall);
+            }
+        }
+    }
+    if state.is_stopping && state.live.is_empty() {
+        step.actions.push(Action::End);
+    }
+    step.wake = wake(state, next, now);
+}
+
+/// Says whether a worker still does, or may do, something on its target. One that waits at its gate leaves the
+/// target to others.
+fn holds_slot(live: &Live) -> bool {
+    !matches!(live.wish, Wish::Pause(_))
+}
+
+/// Asks the deciders in their order.
+fn verdict_of(state: &State, slots: &Slots, id: &JobId, now: Timestamp) -> Option<Verdict> {
+    let job = state.active.get(id)?;
+    if state.is_stopping {
+        let sentence = "The daemon is stopping; it goes on at the next start.".to_owned();
+        return Some(verdict(VerdictKind::Stopping, sentence, None));
+    }
+    match state.live.get(id).map(|live| live.wish) {
+        Some(Wish::Suspend) => {
+            let sentence = "It ends its attempt at a checkpoint and goes on after that.".to_owned();
+            return Some(verdict(VerdictKind::Paused, sentence, None));
+        }
+        Some(Wish::Cancel) => return Some(verdict(VerdictKind::Paused, "It is being cancelled.".to_owned(), None)),
+        Some(Wish::Run | Wish::Pause(_)) | None => {}
+    }
+    schedule::decide(job, now)
+        .or_else(|| slots.decide(job, now))
+        .or_else(|| conditions::decide(state.paused.as_ref(), now))
+}
+
+/// Lets a job run that may.
+fn go(state: &mut State, step: &mut Step, slots: &mut Slots, id: &JobId, now: Timestamp) {
+    if let Some(job) = state.active.get(id) {
+        slots.take(job);
+    }
+    state.verdicts.remove(id);
+    match state.live.get_mut(id) {
+        None => start(state, step, id, now),
+        Some(live) if live.wish != Wish::Run => {
+            live.wish = Wish::Run;
+            step.actions.push(Action::Resume(id.clone()));
+            state.change_job(step, id, |job| job.set_state(JobState::Running));
+        }
+        Some(_) => {}
+    }
+}
+
+fn start(state: &mut State, step: &mut Step, id: &JobId, now: Timestamp) {
+    state.change_job(step, id, |job| {
+        job.set_state(JobState::Running);
+        job.begin_attempt(now);
+    });
+    if let Some(job) = state.active.get(id) {
+        let live = Live { attempt: job.attempt_count(), wish: Wish::Run, progress: None };
+        step.actions.push(Action::Start(Box::new(Job::clone(job))));
+        state.live.insert(id.clone(), live);
+    }
+}
+
+/// Stops a job that may not run: its worker waits, or after a while ends at a checkpoint.
+fn stop(state: &mut State, step: &mut Step, id: &JobId, now: Now) {
+    let is_stopping = state.is_stopping;
+    let Some(live) = state.live.get_mut(id) else {
+        let wants_pause = |job: &Job| job.paused.is_some() && job.state == JobState::Queued;
+        if state.active.get(id).is_some_and(|job| wants_pause(job)) {
+            state.change_job(step, id, |job| job.set_state(JobState::Paused));
+        }
+        return;
+    };
+    match live.wish {
+        Wish::Run | Wish::Pause(_) if is_stopping => {
+            live.wish = Wish::Suspend;
+            step.actions.push(Action::Suspend(id.clone()));
+        }
+        Wish::Run => {
+            live.wish = Wish::Pause(now.boot);
+            step.actions.push(Action::Pause(id.clone()));
+            state.change_job(step, id, |job| job.set_state(JobState::Paused));
+        }
+        Wish::Pause(since) if now.boot.saturating_sub(since) >= SUSPEND_AFTER => {
+            live.wish = Wish::Suspend;
+            step.actions.push(Action::Suspend(id.clone()));
+        }
+        Wish::Pause(_) | Wish::Suspend | Wish::Cancel => {}
+    }
+}
+
+/// Keeps a verdict; one that says the same as before keeps its age.
+fn note(state: &mut State, id: &JobId, mut no: Verdict, now: Timestamp) {
+    let known = state.verdicts.get(id).filter(|known| known.kind == no.kind && known.sentence == no.sentence);
+    no.since = known.map_or(Some(now), |known| known.since);
+    state.verdicts.insert(id.clone(), no);
+}
+
+/// Ends pauses whose time is over.
+fn end_pauses(state: &mut State, step: &mut Step, now: Timestamp) {
+    let is_over = |pause: &backup_proto::status::Pause| pause.until.is_some_and(|until| until <= now);
+    if state.paused.as_ref().is_some_and(is_over) {
+        act::set_daemon_pause(state, step, None);
+    }
+    let over: Vec<JobId> = state
+        .active
+        .values()
+        .filter(|job| job.paused.as_ref().is_some_and(is_over))
+        .map(|job| job.id.clone())
+        .collect();
+    for id in over {
+        act::unpause(state, step, &id);
+    }
+}
+
+fn sweep(state: &mut State, step: &mut Step, now: Now) {
+    if state.swept.is_none_or(|swept| now.boot.saturating_sub(swept) >= SWEEP_EVERY) {
+        state.swept = Some(now.boot);
+        requests::sweep(state, step, now.wall);
+    }
+}
+
+/// How long nothing has to be looked at.
+fn wake(state: &State, next: Option<Timestamp>, now: Now) -> Option<Duration> {
+    let wall = next.map(|next| Duration::try_from(next.duration_since(now.wall)).unwrap_or_default());
+    let suspend = state.live.values().filter_map(|live| match live.wish {
+        Wish::Pause(since) => Some((since + SUSPEND_AFTER).saturating_sub(now.boot)),
+        _ => None,
+    });
+    let sooner = wall.into_iter().chain(suspend).min()?;
+    // Never zero: what is due now was done now.
+    Some(sooner.clamp(Duration::from_millis(10), LOOK_MAX))
+}
+
+fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    a.into_iter().chain(b).min()
+}
+
+/// Tells the watchers which jobs changed their state, or their reason for waiting.
+pub(super) fn publish_changes(before: &State, after: &State, step: &mut Step) {
+    let known = |id: &JobId| before.active.get(id).or_else(|| before.ended.get(id));
+    let gone = before.active.keys().filter(|id| !after.active.contains_key(*id));
+    for id in after.active.keys().chain(gone) {
+        let Some(job) = after.job(id) else { continue };
+        let verdict = after.shown_verdict(job);
+        let is_same_state =
+            known(id).is_some_and(|known| known.state == job.state && known.attempts.len() == job.attempts.len());
+        if is_same_state && known(id).and_then(|known| before.shown_verdict(known)) == verdict {
+            continue;
+        }
+        step.publish(EventBody::State(StateEvent {
+            job: id.clone(),
+            kind: job.spec.kind(),
+            state: job.state,
+            verdict,
+            error: job.error().cloned(),
+            summary: job.summary.clone().map(Box::new),
+        }));
+    }
+}

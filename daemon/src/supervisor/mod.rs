@@ -1,0 +1,138 @@
+//! The owner of all jobs: a state, and `step`, which says what to do about an event.
+//!
+//! ```text
+//! event ─► step(state, event, now) ─► changes to store · actions to do · when to look again
+//!          pure: no I/O, no clock       in this order: stored and synced first, then done
+//! ```
+//! After every event each job that has not ended is put to the deciders in a fixed order, and the first that says no
+//! is the job's verdict: schedule (is it due?), queue (is it next?), conditions (may we?).
+
+mod act;
+mod decide;
+mod finish;
+mod load;
+mod plans;
+mod requests;
+mod state;
+mod submit;
+mod view;
+
+use std::time::Duration;
+
+use backup_proto::error::RpcError;
+use backup_proto::event::{DaemonEvent, EventBody, ItemErrorEvent, NoticeEvent, ProgressEvent};
+use backup_proto::job::{JobId, Verdict, VerdictKind};
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub use load::load;
+pub use state::{Live, Remembered, State, Wish};
+pub use view::{About, find_job, job_detail, job_list, job_reasons, status};
+
+use crate::clock::Now;
+use crate::inbox::{Event, News, Ticket};
+use crate::job::Job;
+use crate::store::Change;
+
+/// Something to do, after the changes of the same step are stored.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Start a worker for a job.
+    Start(Box<Job>),
+    /// Let the job's worker wait at its gate.
+    Pause(JobId),
+    /// Let it go on.
+    Resume(JobId),
+    /// Let it end at a checkpoint and give up its lock.
+    Suspend(JobId),
+    /// Let it end for good.
+    Cancel(JobId),
+    /// Answer a client.
+    Reply(Ticket, Box<Result<Value, RpcError>>),
+    /// Tell the watchers.
+    Publish(Box<EventBody>),
+    /// Remove what is kept about a job beside the store: it was forgotten.
+    Forget(JobId),
+    /// End the loop: nothing runs any more.
+    End,
+}
+
+/// What follows from an event.
+#[derive(Clone, Debug, Default)]
+pub struct Step {
+    /// What has to be stored before anything else is done.
+    pub changes: Vec<Change>,
+    /// What to do then, in this order.
+    pub actions: Vec<Action>,
+    /// When to look again if nothing happens before.
+    pub wake: Option<Duration>,
+}
+
+impl Step {
+    fn publish(&mut self, body: EventBody) {
+        self.actions.push(Action::Publish(Box::new(body)));
+    }
+
+    fn reply(&mut self, ticket: Ticket, answer: Result<Value, RpcError>) {
+        self.actions.push(Action::Reply(ticket, Box::new(answer)));
+    }
+}
+
+/// Returns the state after an event, and what follows from it.
+#[must_use]
+pub fn step(before: &State, event: Event, now: Now) -> (State, Step) {
+    let mut after = before.clone();
+    let mut step = Step::default();
+    take_in(&mut after, &mut step, event, now);
+    decide::decide(&mut after, &mut step, now);
+    decide::publish_changes(before, &after, &mut step);
+    (after, step)
+}
+
+fn take_in(state: &mut State, step: &mut Step, event: Event, now: Now) {
+    match event {
+        Event::Request { ticket, caller, request } => requests::handle(state, step, ticket, caller, &request, now),
+        Event::Answered { ticket, caller, request, answer } => {
+            requests::remember(state, step, caller, &request, &answer, now);
+            step.reply(ticket, Ok(answer));
+        }
+        Event::Worker { job, attempt, news } => {
+            if state.live.get(&job).is_some_and(|live| live.attempt == attempt) {
+                hear(state, step, &job, news, now);
+            }
+        }
+        Event::Configured(config) => state.config = config,
+        Event::Tick => {}
+        Event::Stop => {
+            if !state.is_stopping {
+                state.is_stopping = true;
+                step.publish(EventBody::Daemon(DaemonEvent { paused: state.paused.clone(), stopping: true }));
+            }
+        }
+    }
+}
+
+/// Takes in what a worker says.
+fn hear(state: &mut State, step: &mut Step, job: &JobId, news: News, now: Now) {
+    match news {
+        News::Progress(progress) => {
+            if let Some(live) = state.live.get_mut(job) {
+                live.progress = Some((*progress).clone());
+            }
+            step.publish(EventBody::Progress(ProgressEvent { job: job.clone(), progress: *progress }));
+        }
+        News::ItemFailed(item) => {
+            step.publish(EventBody::ItemError(ItemErrorEvent { job: job.clone(), item: *item }));
+        }
+        News::Notice(sentence) => {
+            state.change_job(step, job, |job| job.add_notice(&sentence));
+            step.publish(EventBody::Notice(NoticeEvent { job: Some(job.clone()), sentence }));
+        }
+        News::Finished(ended) => finish::finish(state, step, job, *ended, now),
+    }
+}
+
+/// Makes a "no" of a decider.
+pub(crate) fn verdict(kind: VerdictKind, sentence: String, next_look: Option<Timestamp>) -> Verdict {
+    Verdict { kind, sentence, since: None, next_look }
+}

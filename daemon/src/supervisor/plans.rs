@@ -1,0 +1,67 @@
+//! Plans whose time has come put jobs into the queue.
+
+use std::sync::Arc;
+
+use backup_proto::job::Priority;
+use backup_proto::spec::{BackupSpec, JobSpec};
+use jiff::Timestamp;
+
+use super::state::{PLAN, State, json};
+use super::{Step, submit};
+use crate::config::Schedule;
+use crate::schedule;
+use crate::store::Change;
+
+/// Queues the plans that are due; returns when the next one will be.
+pub(super) fn queue_due(state: &mut State, step: &mut Step, now: Timestamp) -> Option<Timestamp> {
+    if state.is_stopping {
+        return None;
+    }
+    let config = Arc::clone(&state.config);
+    let mut next: Option<Timestamp> = None;
+    for (name, plan) in &config.plans {
+        let Some(plan_schedule) = &plan.schedule else { continue };
+        let Some(mut due) = due(state, step, name, plan_schedule, now) else { continue };
+        if due <= now {
+            for target in &plan.targets {
+                queue_one(state, step, name, target, now);
+            }
+            set_last(state, step, name, now);
+            let Some(later) = schedule::next_due(plan_schedule, now, &state.zone) else { continue };
+            due = later;
+        }
+        next = Some(next.map_or(due, |next| next.min(due)));
+    }
+    next
+}
+
+/// When a plan is due. One that is seen for the first time is due now if it runs at a distance, and at its next time
+/// if it runs at a time of day.
+fn due(state: &mut State, step: &mut Step, name: &str, plan: &Schedule, now: Timestamp) -> Option<Timestamp> {
+    let last = match state.plans.get(name) {
+        // A time in the future was written under a clock that has been corrected since.
+        Some(last) => (*last).min(now),
+        None if matches!(plan, Schedule::Every(_)) => return Some(now),
+        None => {
+            set_last(state, step, name, now);
+            now
+        }
+    };
+    schedule::next_due(plan, last, &state.zone)
+}
+
+fn set_last(state: &mut State, step: &mut Step, name: &str, now: Timestamp) {
+    state.plans.insert(name.to_owned(), now);
+    step.changes.push(Change::set(format!("{PLAN}{name}"), json(&now)));
+}
+
+/// Queues a plan for one target, unless it is in the queue already.
+fn queue_one(state: &mut State, step: &mut Step, plan: &str, target: &str, now: Timestamp) {
+    let is_there = |job: &crate::job::Job| job.plan.as_deref() == Some(plan) && job.target.as_deref() == Some(target);
+    if state.active.values().any(|job| is_there(job)) {
+        return;
+    }
+    let spec = BackupSpec { plan: Some(plan.to_owned()), target: Some(target.to_owned()), ..BackupSpec::default() };
+    let job = submit::new_job(state, JobSpec::Backup(spec), Some(target.to_owned()), Priority::Normal, now);
+    state.add_job(step, job);
+}

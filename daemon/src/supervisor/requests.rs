@@ -1,0 +1,115 @@
+//! What clients ask for: each change is made once, however often the same request comes.
+
+use std::sync::Arc;
+
+use backup_proto::error::{ErrorKind, RpcError};
+use backup_proto::message::Request;
+use backup_proto::params::JobsSubmitted;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::state::{REQUEST, Remembered, State, json};
+use super::{Step, act, submit};
+use crate::clock::Now;
+use crate::inbox::{Caller, Ticket};
+use crate::store::Change;
+
+/// How long an answered request is remembered.
+const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Makes the change a client asks for, or gives the answer it got before.
+pub(super) fn handle(state: &mut State, step: &mut Step, ticket: Ticket, caller: Caller, request: &Request, now: Now) {
+    let answer = match state.remembered(caller, request) {
+        Some(answer) => answer,
+        None => make(state, step, caller, request, now)
+            .inspect(|answer| remember(state, step, caller, request, answer, now)),
+    };
+    step.reply(ticket, answer);
+}
+
+fn make(state: &mut State, step: &mut Step, caller: Caller, request: &Request, now: Now) -> Result<Value, RpcError> {
+    if state.is_stopping {
+        let advice = "Ask again when it has started again.";
+        return Err(RpcError::new(ErrorKind::Stopping, "the daemon is stopping", advice));
+    }
+    match request {
+        Request::JobSubmit(params) => {
+            let jobs = submit::submit(state, step, caller, params, now.wall)?;
+            to_value(&JobsSubmitted { jobs })
+        }
+        Request::JobPause(params) => to_value(&act::pause(state, step, &params.job, params.for_seconds, now)?),
+        Request::JobResume(params) => to_value(&act::resume(state, step, &params.job, now)?),
+        Request::JobCancel(params) => to_value(&act::cancel(state, step, &params.job, now)?),
+        Request::JobRetry(params) => to_value(&act::retry(state, step, &params.job, now)?),
+        Request::JobSetPriority(params) => {
+            to_value(&act::set_priority(state, step, &params.job, params.priority, now)?)
+        }
+        Request::DaemonPause(params) => to_value(&act::pause_daemon(state, step, params.for_seconds, now)?),
+        Request::DaemonResume(_) => to_value(&act::resume_daemon(state, step)),
+        other => Err(RpcError::new(
+            ErrorKind::Internal,
+            format!("`{}` is not for the queue", other.method().name),
+            "Report this mistake of the daemon.",
+        )),
+    }
+}
+
+/// Stores the answer of a change in the same record as its effect.
+pub(super) fn remember(
+    state: &mut State,
+    step: &mut Step,
+    caller: Caller,
+    request: &Request,
+    answer: &Value,
+    now: Now,
+) {
+    let Some(id) = request.request_id() else { return };
+    let remembered = Remembered { hash: hash(request), uid: caller.uid, at: now.wall, answer: answer.clone() };
+    step.changes.push(Change::set(format!("{REQUEST}{}", id.0), json(&remembered)));
+    Arc::make_mut(&mut state.requests).insert(id.0.clone(), Arc::new(remembered));
+}
+
+/// Forgets requests that are old enough.
+pub(super) fn sweep(state: &mut State, step: &mut Step, now: Timestamp) {
+    let is_old = |remembered: &Remembered| now.duration_since(remembered.at) > KEPT;
+    let old: Vec<String> =
+        state.requests.iter().filter(|(_, remembered)| is_old(remembered)).map(|(id, _)| id.clone()).collect();
+    if old.is_empty() {
+        return;
+    }
+    let requests = Arc::make_mut(&mut state.requests);
+    for id in old {
+        requests.remove(&id);
+        step.changes.push(Change::remove(format!("{REQUEST}{id}")));
+    }
+}
+
+impl State {
+    /// Returns the answer that a request of this name got before, or refuses a name that was used for another one.
+    #[must_use]
+    pub fn remembered(&self, caller: Caller, request: &Request) -> Option<Result<Value, RpcError>> {
+        let remembered = self.requests.get(&request.request_id()?.0)?;
+        if remembered.uid == caller.uid && remembered.hash == hash(request) {
+            return Some(Ok(remembered.answer.clone()));
+        }
+        let message = "this `request_id` was used before for something else or by somebody else";
+        Some(Err(RpcError::new(ErrorKind::RequestIdConflict, message, "Use a new random one for each change.")))
+    }
+}
+
+/// The SHA-256 of method and parameters, in hex.
+fn hash(request: &Request) -> String {
+    let params = request.params().unwrap_or(Value::Null);
+    let mut digest = Sha256::new();
+    digest.update(request.method().name);
+    digest.update([0]);
+    digest.update(params.to_string());
+    hex::encode(digest.finalize())
+}
+
+fn to_value<T: Serialize>(answer: &T) -> Result<Value, RpcError> {
+    serde_json::to_value(answer)
+        .map_err(|error| RpcError::new(ErrorKind::Internal, error.to_string(), "Report this mistake of the daemon."))
+}

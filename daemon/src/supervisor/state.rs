@@ -1,0 +1,175 @@
+//! What the supervisor knows: jobs, which of them run, pauses, plans and the answers it has given.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backup_proto::job::{JobId, Progress, Verdict};
+use backup_proto::status::Pause;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Step;
+use crate::config::Config;
+use crate::job::Job;
+use crate::store::Change;
+
+/// Everything the daemon decides by. Cloning is cheap, so that a step whose changes cannot be stored is dropped and
+/// the state before it is kept.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// The zone of "daily 02:30".
+    pub zone: TimeZone,
+    /// The daemon's own user.
+    pub uid: u32,
+    /// Jobs that have not ended.
+    pub active: BTreeMap<JobId, Arc<Job>>,
+    /// Jobs that have ended, the latest of them.
+    pub ended: Arc<BTreeMap<JobId, Arc<Job>>>,
+    /// Jobs that have a worker.
+    pub live: BTreeMap<JobId, Live>,
+    /// Why jobs that wait do so.
+    pub verdicts: BTreeMap<JobId, Verdict>,
+    /// The pause of the whole daemon.
+    pub paused: Option<Pause>,
+    /// The number the newest job's id was made from.
+    pub last_number: u64,
+    /// When each plan was last due.
+    pub plans: BTreeMap<String, Timestamp>,
+    /// Changes that were made on request, by the request's id.
+    pub requests: Arc<BTreeMap<String, Arc<Remembered>>>,
+    /// When requests that are too old were last forgotten, in boot time.
+    pub swept: Option<Duration>,
+    /// Whether the daemon is to end.
+    pub is_stopping: bool,
+    /// Sentences about the daemon that a person should read.
+    pub notices: Vec<String>,
+}
+
+/// A worker at work.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The attempt it works on.
+    pub attempt: u32,
+    /// What it was told last.
+    pub wish: Wish,
+    /// How far it is.
+    pub progress: Option<Progress>,
+}
+
+/// What a worker was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Go on.
+    Run,
+    /// Wait, since this boot time.
+    Pause(Duration),
+    /// End at a checkpoint.
+    Suspend,
+    /// End for good.
+    Cancel,
+}
+
+/// A change that was made on request, so that the same request again cannot make it twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// SHA-256 of method and parameters, in hex.
+    pub hash: String,
+    /// Who asked.
+    pub uid: u32,
+    /// When.
+    pub at: Timestamp,
+    /// What was answered.
+    pub answer: Value,
+}
+
+/// What is stored about the daemon as a whole.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct DaemonRecord {
+    pub(super) paused: Option<Pause>,
+    pub(super) last_number: u64,
+}
+
+/// Where a job is stored.
+pub(super) const JOB: &str = "job/";
+/// Where the daemon as a whole is stored.
+pub(super) const DAEMON: &str = "daemon";
+/// Where a plan's last due time is stored.
+pub(super) const PLAN: &str = "plan/";
+/// Where an answered request is stored.
+pub(super) const REQUEST: &str = "request/";
+
+/// Jobs that have ended and are remembered; of older ones only their snapshots are left.
+const ENDED_MAX: usize = 1_000;
+
+impl State {
+    /// Returns a job, ended or not.
+    #[must_use]
+    pub fn job(&self, id: &JobId) -> Option<&Arc<Job>> {
+        self.active.get(id).or_else(|| self.ended.get(id))
+    }
+
+    /// Changes a job that has not ended, and stores it.
+    pub(super) fn change_job(&mut self, step: &mut Step, id: &JobId, change: impl FnOnce(&mut Job)) {
+        let Some(job) = self.active.get_mut(id) else { return };
+        change(Arc::make_mut(job));
+        step.changes.push(Change::set(format!("{JOB}{id}"), json(&**job)));
+        if job.state.is_final() {
+            self.move_to_ended(step, id);
+        }
+    }
+
+    /// Adds a new job.
+    pub(super) fn add_job(&mut self, step: &mut Step, job: Job) {
+        step.changes.push(Change::set(format!("{JOB}{}", job.id), json(&job)));
+        self.active.insert(job.id.clone(), Arc::new(job));
+        self.store_daemon(step);
+    }
+
+    /// Takes an ended job back among those that have not ended.
+    pub(super) fn revive(&mut self, id: &JobId) {
+        if let Some(job) = Arc::make_mut(&mut self.ended).remove(id) {
+            self.active.insert(id.clone(), job);
+        }
+    }
+
+    fn move_to_ended(&mut self, step: &mut Step, id: &JobId) {
+        let ended = Arc::make_mut(&mut self.ended);
+        ended.extend(self.active.remove_entry(id));
+        self.verdicts.remove(id);
+        while ended.len() > ENDED_MAX {
+            let Some((oldest, _)) = ended.pop_first() else { break };
+            step.changes.push(Change::remove(format!("{JOB}{oldest}")));
+            step.actions.push(super::Action::Forget(oldest));
+        }
+    }
+
+    /// Stores what concerns the daemon as a whole.
+    pub(super) fn store_daemon(&self, step: &mut Step) {
+        let record = DaemonRecord { paused: self.paused.clone(), last_number: self.last_number };
+        step.changes.push(Change::set(DAEMON, json(&record)));
+    }
+
+    /// Makes the id of a new job: eight letters that sort by age, from the second and a count within it.
+    pub(super) fn new_id(&mut self, now: Timestamp) -> JobId {
+        /// 2024-01-01, so that thirty bits of seconds last until 2058.
+        const EPOCH: i64 = 1_704_067_200;
+        const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let seconds = u64::try_from(now.as_second() - EPOCH).unwrap_or(0).min((1 << 30) - 1);
+        // A clock that went back must not make an id that sorts before, or equals, one that was given.
+        self.last_number = (seconds << 10).max(self.last_number + 1);
+        let letter =
+            |place: u32| char::from(LETTERS[usize::try_from(self.last_number >> (5 * place) & 31).unwrap_or(0)]);
+        JobId((0..8).rev().map(letter).collect())
+    }
+}
+
+/// The stored form of a value.
+pub(super) fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("the daemon's own records have text keys and no failing serializers")
+}

@@ -1,0 +1,169 @@
+//! New jobs: what is asked for is checked, targets are filled in, and each target becomes a job of its own.
+
+use std::path::Path;
+
+use backup_proto::error::{ErrorKind, RpcError};
+use backup_proto::job::{JobState, Priority};
+use backup_proto::params::JobSubmit;
+use backup_proto::path::WirePath;
+use backup_proto::spec::{BackupSpec, Destination, JobSpec, RestoreSpec, VerifySpec};
+use jiff::Timestamp;
+
+use super::{State, Step};
+use crate::config::DEFAULT_TARGET;
+use crate::inbox::Caller;
+use crate::job::Job;
+
+/// Jobs that have not ended at most; who wants more is told to wait.
+const ACTIVE_MAX: usize = 10_000;
+
+/// Queues what was asked for; returns the new jobs' ids.
+pub(super) fn submit(
+    state: &mut State,
+    step: &mut Step,
+    caller: Caller,
+    params: &JobSubmit,
+    now: Timestamp,
+) -> Result<Vec<backup_proto::job::JobId>, RpcError> {
+    let specs = specs(state, &params.spec)?;
+    if state.active.len() + specs.len() > ACTIVE_MAX {
+        let message = format!("{ACTIVE_MAX} jobs are waiting already");
+        return Err(RpcError::new(ErrorKind::Busy, message, "Wait until some have ended, or cancel some."));
+    }
+    let mut ids = Vec::new();
+    for (spec, target) in specs {
+        // Somebody waits in front of a restore.
+        let usual = if matches!(spec, JobSpec::Restore(_)) { Priority::High } else { Priority::Normal };
+        let mut job = new_job(state, spec, target, params.priority.unwrap_or(usual), now);
+        job.now = params.now;
+        job.reason.clone_from(&params.reason);
+        job.uid = caller.uid;
+        ids.push(job.id.clone());
+        state.add_job(step, job);
+    }
+    Ok(ids)
+}
+
+/// Makes a job in the state `queued`, wanted by the daemon itself.
+pub(super) fn new_job(
+    state: &mut State,
+    spec: JobSpec,
+    target: Option<String>,
+    priority: Priority,
+    now: Timestamp,
+) -> Job {
+    let plan = match &spec {
+        JobSpec::Backup(spec) => spec.plan.clone(),
+        _ => None,
+    };
+    Job {
+        id: state.new_id(now),
+        spec,
+        target,
+        plan,
+        priority,
+        now: false,
+        reason: None,
+        uid: state.uid,
+        submitted: now,
+        state: JobState::Queued,
+        paused: None,
+        cancelling: false,
+        not_before: None,
+        attempts: Vec::new(),
+        failures: 0,
+        notices: Vec::new(),
+        summary: None,
+        ended: None,
+    }
+}
+
+/// Checks a specification and makes one of it for each target.
+fn specs(state: &State, spec: &JobSpec) -> Result<Vec<(JobSpec, Option<String>)>, RpcError> {
+    match spec {
+        JobSpec::Backup(spec) => backup(state, spec),
+        JobSpec::Restore(spec) => restore(state, spec),
+        JobSpec::Verify(spec) => {
+            let target = spec.target.clone().unwrap_or_else(|| DEFAULT_TARGET.to_owned());
+            check_target(state, &target)?;
+            let spec = VerifySpec { target: Some(target.clone()), ..spec.clone() };
+            Ok(vec![(JobSpec::Verify(spec), Some(target))])
+        }
+        JobSpec::Unknown => {
+            let message = "this daemon does not know such a job";
+            Err(RpcError::new(ErrorKind::InvalidParams, message, "Use a client and a daemon of the same release."))
+        }
+    }
+}
+
+fn backup(state: &State, spec: &BackupSpec) -> Result<Vec<(JobSpec, Option<String>)>, RpcError> {
+    let targets = match &spec.plan {
+        Some(_) if !spec.sources.is_empty() => {
+            return Err(invalid("a backup has a plan or sources, not both", "Give one of them."));
+        }
+        None if spec.sources.is_empty() => {
+            return Err(invalid("there is nothing to back up", "Name a plan or at least one path."));
+        }
+        Some(plan) => match state.config.plans.get(plan) {
+            Some(plan) => plan.targets.clone(),
+            None => {
+                let message = format!("there is no plan `{plan}`");
+                return Err(RpcError::new(
+                    ErrorKind::PlanNotFound,
+                    message,
+                    "`backupctl plan list` shows what there is.",
+                ));
+            }
+        },
+        None => {
+            spec.sources.iter().try_for_each(check_absolute)?;
+            vec![DEFAULT_TARGET.to_owned()]
+        }
+    };
+    let targets = spec.target.clone().map_or(targets, |target| vec![target]);
+    targets.iter().try_for_each(|target| check_target(state, target))?;
+    let for_target =
+        |target: String| (JobSpec::Backup(BackupSpec { target: Some(target.clone()), ..spec.clone() }), Some(target));
+    Ok(targets.into_iter().map(for_target).collect())
+}
+
+fn restore(state: &State, spec: &RestoreSpec) -> Result<Vec<(JobSpec, Option<String>)>, RpcError> {
+    if spec.items.is_empty() {
+        return Err(invalid("there is nothing to restore", "Name at least one snapshot."));
+    }
+    if let Destination::Folder(path) = &spec.destination {
+        check_absolute(path)?;
+    }
+    let mut named: Vec<&String> = spec.items.iter().filter_map(|item| item.snapshot.target.as_ref()).collect();
+    named.dedup();
+    named.iter().try_for_each(|target| check_target(state, target))?;
+    let all_named = spec.items.iter().all(|item| item.snapshot.target.is_some());
+    let target = match named[..] {
+        [target] if all_named => Some(target.clone()),
+        [] if state.config.targets.is_empty() => Some(DEFAULT_TARGET.to_owned()),
+        // The worker looks in every target.
+        _ => None,
+    };
+    Ok(vec![(JobSpec::Restore(spec.clone()), target)])
+}
+
+fn check_target(state: &State, target: &str) -> Result<(), RpcError> {
+    if target == DEFAULT_TARGET || state.config.targets.contains_key(target) {
+        return Ok(());
+    }
+    let message = format!("there is no target `{target}`");
+    Err(RpcError::new(ErrorKind::TargetNotFound, message, "`backupctl target list` shows what there is."))
+}
+
+fn check_absolute(path: &WirePath) -> Result<(), RpcError> {
+    let path: &Path = path.as_path();
+    if path.is_absolute() {
+        return Ok(());
+    }
+    // Not even the command's own folder is known here.
+    Err(invalid(&format!("`{}` is not a full path", WirePath::from(path)), "Write it from `/` on."))
+}
+
+fn invalid(message: &str, advice: &str) -> RpcError {
+    RpcError::new(ErrorKind::InvalidParams, message, advice)
+}
