@@ -35,6 +35,10 @@ pub const FILE_MAX: usize = 512 * 1024 * 1024;
 /// An index file is closed when it lists this many blobs: restic's order of size.
 pub const INDEX_BLOBS: usize = 50_000;
 
+/// An extended attribute's buffer is not made larger than this many bytes. Linux allows 64 KiB; the resource forks of
+/// macOS may be larger than any memory.
+pub const XATTR_MAX: usize = 16 * 1024 * 1024;
+
 /// Deepest nesting of folders that is walked or restored: twice what a path of 4096 bytes can hold.
 pub const DEPTH_MAX: usize = 4096;
 

@@ -154,6 +154,14 @@ mod tests {
             ("/foo/bar/test.*", "bar/baz/test.go", false),
             ("baz/test.*", "bar/baz/test.go", true),
             ("sdk/*/cpp/*/*vars*.html", "/usr/share/doc/libreoffice/sdk/docs/cpp/ref/a00517.html", false),
+        ] {
+            assert_eq!(matches(pattern, path), expected, "{pattern} against {path}");
+        }
+    }
+
+    #[test]
+    fn double_stars_match_as_in_restic() {
+        for (pattern, path, expected) in [
             ("foo/**/bar/*.go", "/home/user/foo/work/special/project/bar/test.go", true),
             ("foo/**/bar/*.go", "/home/user/foo/bar/test.go", true),
             ("foo/**/bar/*.go", "foo/bar/baz/bar/test.go", true),
