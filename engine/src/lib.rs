@@ -3,6 +3,7 @@
 //! The engine backs up, restores and checks; it has no socket, no config file, no clock and prints nothing. Its
 //! interface blocks: callers give it threads.
 
+pub mod archiver;
 mod blob;
 pub mod chunker;
 pub mod config;

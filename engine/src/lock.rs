@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::id::LockId;
 use crate::limits::{LOCK_STALE_SECONDS, LOCK_TRUST_SECONDS};
-use crate::now::NowFn;
+use crate::now::{Now, NowFn};
 use crate::repository::Repository;
 use crate::storage::{FileKind, FileName};
 
@@ -132,6 +132,12 @@ impl Lock {
     /// [`Error::LockLost`]; the run must begin anew with another lock.
     pub fn confirm(&self) -> Result<()> {
         self.confirm_state(&mut self.state())
+    }
+
+    /// Returns the time, as whoever took the lock tells it.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        (self.options.now)()
     }
 
     /// Returns the repository that is locked.

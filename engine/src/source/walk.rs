@@ -69,6 +69,17 @@ impl Folder {
         Self::open(CWD, path.as_os_str(), OFlags::empty())
     }
 
+    /// Holds the folder at a path so that its entries can be reached, which takes no right to list them.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn hold(path: &Path) -> io::Result<Self> {
+        let fd = openat(CWD, path, HOLD | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let stat = fstat(&fd)?;
+        Ok(Self { fd, stat })
+    }
+
     /// Opens a folder in this one.
     ///
     /// # Errors
@@ -166,6 +177,12 @@ fn open_untouched(parent: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result
         opened => opened,
     }
 }
+
+#[cfg(target_os = "linux")]
+const HOLD: OFlags = OFlags::PATH;
+
+#[cfg(not(target_os = "linux"))]
+const HOLD: OFlags = OFlags::RDONLY;
 
 #[cfg(target_os = "linux")]
 fn no_access_time() -> OFlags {
