@@ -6,6 +6,15 @@ use std::hash::{BuildHasher, RandomState};
 /// The variable that fixes the seed of the next run.
 pub const VARIABLE: &str = "BACKUPD_SEED";
 
+/// The variable that lets random and sampling tests run in full counts; `make soak` sets it.
+pub const SOAK: &str = "BACKUPD_SOAK";
+
+/// Returns how many rounds a random test runs: few every day, many in a soak.
+#[must_use]
+pub fn rounds(everyday: u64, soak: u64) -> u64 {
+    if std::env::var_os(SOAK).is_some() { soak } else { everyday }
+}
+
 /// The number a random test starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(pub u64);
