@@ -35,7 +35,8 @@ fn folder() -> &'static Path {
         };
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "--locked", "--bins", "-p", "backupd", "-p", "backupctl"]);
+        // The whole workspace, as scripts/test builds it: another selection may mean other features, and a second build.
+        command.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
         command.args(["--profile", profile, "--target-dir"]).arg(folder.parent().unwrap_or(folder));
         command.current_dir(env!("CARGO_MANIFEST_DIR"));
         let output = command.output().unwrap_or_else(|error| panic!("cargo does not run: {error}"));
