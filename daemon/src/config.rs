@@ -20,7 +20,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub use edit::{EditError, NewPlan, NewTarget, add_plan, add_target};
-pub use file::{ConfigFile, check};
+pub use file::{ConfigFile, check, read_text};
 pub use place::Surroundings;
 pub use plan::{Keep, PlanConfig};
 pub use problem::{ConfigError, Problem};
@@ -135,9 +135,9 @@ fn note_same_folder(config: &Config, name: &Located<String>, target: &TargetConf
 
 fn notices_of(name: &str, plan: &PlanConfig) -> Vec<String> {
     let mut notices = Vec::new();
-    if plan.schedule.is_some() {
+    if let Some(Schedule::Cron(_) | Schedule::Continuous) = plan.schedule {
         notices.push(format!(
-            "The plan `{name}` has a schedule, but this version starts no backup by itself: run `backupctl backup {name}`."
+            "The plan `{name}` has a cron line or is continuous, which this version does not start by itself: write `every …` or `daily …`, or run `backupctl backup {name}`."
         ));
     }
     if plan.keep.is_some() {

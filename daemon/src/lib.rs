@@ -8,6 +8,8 @@ pub mod error;
 pub mod identity;
 pub mod inbox;
 pub mod job;
+pub mod progress;
+pub mod query;
 pub mod queue;
 pub mod schedule;
 pub mod store;

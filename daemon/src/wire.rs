@@ -52,6 +52,15 @@ pub fn job_error(error: &Error) -> JobError {
     JobError { message, data }
 }
 
+/// Returns an error of the daemon's own as one of the engine, for what the engine asks the daemon to do.
+#[must_use]
+pub fn engine_error(error: crate::error::Error) -> Error {
+    match error {
+        crate::error::Error::Io { action, path, source } => Error::Io { action, path, source },
+        other => Error::Storage { message: other.to_string(), class: other.class() },
+    }
+}
+
 /// Returns an item that could not be done as clients see it.
 #[must_use]
 pub fn failed_item(failure: ItemFailure) -> FailedItem {

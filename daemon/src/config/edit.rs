@@ -34,20 +34,12 @@ pub struct NewPlan {
     pub sources: Vec<String>,
     /// Patterns of what is left out.
     pub exclude: Vec<String>,
-    /// A file with more patterns.
-    pub exclude_file: Option<String>,
     /// Names of targets; empty: the default one.
     pub targets: Vec<String>,
     /// When it is due.
     pub schedule: Option<String>,
     /// How many snapshots of each kind are kept, as in `keep = { last = 5 }`.
     pub keep: Vec<(String, u32)>,
-    /// Whether folders on other devices are left out.
-    pub one_file_system: bool,
-    /// Whether folders with a `CACHEDIR.TAG` are left out.
-    pub exclude_caches: bool,
-    /// Tags of its snapshots.
-    pub tags: Vec<String>,
 }
 
 /// Why the config was not changed.
@@ -100,21 +92,15 @@ pub fn add_target(path: &Path, surroundings: &Surroundings, new: &NewTarget) -> 
 pub fn add_plan(path: &Path, surroundings: &Surroundings, new: &NewPlan) -> Result<(), EditError> {
     let mut table = Table::new();
     table.insert("sources", list(&new.sources));
-    for (key, texts) in [("exclude", &new.exclude), ("targets", &new.targets), ("tags", &new.tags)] {
+    for (key, texts) in [("exclude", &new.exclude), ("targets", &new.targets)] {
         if !texts.is_empty() {
             table.insert(key, list(texts));
         }
     }
-    insert_text(&mut table, "exclude-file", new.exclude_file.as_deref());
     insert_text(&mut table, "schedule", new.schedule.as_deref());
     if !new.keep.is_empty() {
         let counts = new.keep.iter().map(|(key, count)| (key.as_str(), Value::from(i64::from(*count))));
         table.insert("keep", Item::Value(Value::InlineTable(counts.collect())));
-    }
-    for (key, flag) in [("one-file-system", new.one_file_system), ("exclude-caches", new.exclude_caches)] {
-        if flag {
-            table.insert(key, true.into());
-        }
     }
     add_section(path, surroundings, "plan", &new.name, table)
 }

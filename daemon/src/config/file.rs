@@ -31,7 +31,10 @@ pub fn check(path: &Path, named: bool, surroundings: &Surroundings) -> Result<Co
 }
 
 /// Reads the text of a config; none when there is no such file.
-pub(super) fn read_text(path: &Path) -> Result<Option<String>, ConfigError> {
+///
+/// # Errors
+/// It cannot be read, is too large or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<Option<String>, ConfigError> {
     let whole = |message: String, advice: &str| ConfigError::whole(path.to_path_buf(), message, advice);
     let refused = |error: &io::Error| {
         let reason = backup_engine::error::plain(error);

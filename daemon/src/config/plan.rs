@@ -44,6 +44,8 @@ pub struct PlanConfig {
     pub targets: Vec<String>,
     /// When it is due; none: only when asked for.
     pub schedule: Option<Schedule>,
+    /// The same as the user wrote it.
+    pub schedule_text: Option<String>,
     /// What is kept of its snapshots; none: all.
     pub keep: Option<Keep>,
     /// Whether folders on other devices are left out.
@@ -88,6 +90,7 @@ pub(super) fn read(
     let exclude_file = exclude_file.map(|file| note(file.line, surroundings.beside(&file.value), findings));
     let targets = read_targets(&section, targets, findings);
     let schedule = section.text("schedule", findings);
+    let schedule_text = schedule.as_ref().map(|text| text.value.clone());
     let schedule = schedule.map(|text| {
         let parsed = parse_schedule(&text.value).map_err(|problem| sentence(&section, "schedule", &problem));
         note(text.line, parsed, findings)
@@ -102,6 +105,7 @@ pub(super) fn read(
         exclude_file: flatten(exclude_file)?,
         targets: targets?,
         schedule: flatten(schedule)?,
+        schedule_text,
         keep: flatten(keep)?,
         one_file_system,
         exclude_caches,

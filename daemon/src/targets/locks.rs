@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::store::files::write_whole;
+use crate::wire;
 
 /// A lock file of ours, in the repository in this folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,10 +64,7 @@ impl Locks {
             LockEvent::Writing(lock) => state.own.push(Entry { folder: folder.to_path_buf(), lock }),
             LockEvent::Removed(lock) => state.own.retain(|entry| entry.lock != lock),
         }
-        self.save(&state).map_err(|error| match error {
-            Error::Io { action, path, source } => EngineError::Io { action, path, source },
-            other => EngineError::misuse(other.to_string()),
-        })
+        self.save(&state).map_err(wire::engine_error)
     }
 
     /// Removes the lock files that an earlier process left in repositories that can be reached now. Those in others

@@ -25,8 +25,20 @@ impl Targets {
     /// # Errors
     /// Why it cannot be used.
     pub fn open_target(&self, name: &str) -> Result<(Place, Arc<Repository>), TargetError> {
+        self.open_or_make(name, true)
+    }
+
+    /// Opens a target that has a repository: for looking at it, which makes none.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn open_existing(&self, name: &str) -> Result<(Place, Arc<Repository>), TargetError> {
+        self.open_or_make(name, false)
+    }
+
+    fn open_or_make(&self, name: &str, may_make: bool) -> Result<(Place, Arc<Repository>), TargetError> {
         let place = self.place(name)?;
-        let opened = self.open_place(&place);
+        let opened = self.open_place(&place, may_make);
         self.note_look(&place, opened.as_ref().err());
         Ok((place, opened?))
     }
@@ -60,11 +72,11 @@ impl Targets {
         adopted
     }
 
-    fn open_place(&self, place: &Place) -> Result<Arc<Repository>, TargetError> {
+    fn open_place(&self, place: &Place, may_make: bool) -> Result<Arc<Repository>, TargetError> {
         let storage = LocalStorage::new(&place.folder);
         if !Repository::exists(&storage).map_err(TargetError::engine(&place.name))? {
             self.opened().remove(&place.name);
-            return self.missing(place, &storage);
+            return self.missing(place, &storage, may_make);
         }
         if let Some(repository) = self.still_open(place, &storage)? {
             return Ok(repository);
@@ -79,11 +91,11 @@ impl Targets {
     }
 
     /// Decides what it means that there is no repository.
-    fn missing(&self, place: &Place, storage: &LocalStorage) -> Result<Arc<Repository>, TargetError> {
+    fn missing(&self, place: &Place, storage: &LocalStorage, may_make: bool) -> Result<Arc<Repository>, TargetError> {
         if self.known_id(place).is_some() {
             return Err(TargetError::Absent { name: place.name.clone(), folder: place.folder.clone() });
         }
-        if place.is_default {
+        if place.is_default && may_make && is_half_made(storage) {
             return self.make(place);
         }
         // Half of a repository is damage, which the engine tells apart.

@@ -1,5 +1,10 @@
 //! Workers: one plain thread for each job that runs.
 
+pub mod find;
+pub mod ledger;
+pub mod packs;
+pub mod reporter;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 

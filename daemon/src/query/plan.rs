@@ -1,0 +1,73 @@
+//! `plan.list` and `plan.add`.
+
+use backup_proto::error::{ErrorKind, RpcError};
+use backup_proto::page::{Page, PageBuilder};
+use backup_proto::params::{PlanAdded, PlanList};
+use backup_proto::path::WirePath;
+use backup_proto::target::{Keep, Plan};
+
+use super::config::{edit_error, utf8};
+use crate::config::{NewPlan, PlanConfig};
+use crate::context::Context;
+
+pub(super) fn list(params: &PlanList, context: &Context) -> Result<Page<Plan>, RpcError> {
+    let config = context.config();
+    let mut builder = PageBuilder::new(&params.page);
+    let after = params.page.after.as_deref().unwrap_or_default();
+    for (name, plan) in config.plans.iter().filter(|(name, _)| name.as_str() > after) {
+        if !builder.push(name.clone(), view(name, plan)) {
+            break;
+        }
+    }
+    Ok(builder.finish())
+}
+
+pub(super) fn add(plan: &Plan, context: &Context) -> Result<PlanAdded, RpcError> {
+    let new = NewPlan {
+        name: plan.name.clone(),
+        sources: plan.sources.iter().map(utf8).collect::<Result<_, _>>()?,
+        exclude: plan.exclude.clone(),
+        targets: plan.targets.clone(),
+        schedule: plan.schedule.clone(),
+        keep: plan.keep.as_ref().map(counts).unwrap_or_default(),
+    };
+    context.config_file().add_plan(&new).map_err(|error| edit_error(&error))?;
+    let config = context.config();
+    let added = config.plans.get(&plan.name).ok_or_else(|| {
+        let message = format!("the plan `{}` was added and is gone again", plan.name);
+        RpcError::new(ErrorKind::PlanNotFound, message, "Somebody else edits the config too; look at it.")
+    })?;
+    Ok(PlanAdded { plan: view(&plan.name, added), config: WirePath::from(context.config_file().path()) })
+}
+
+fn counts(keep: &Keep) -> Vec<(String, u32)> {
+    let all = [
+        ("last", keep.last),
+        ("hourly", keep.hourly),
+        ("daily", keep.daily),
+        ("weekly", keep.weekly),
+        ("monthly", keep.monthly),
+        ("yearly", keep.yearly),
+    ];
+    all.into_iter().filter_map(|(name, count)| Some((name.to_owned(), count?))).collect()
+}
+
+fn view(name: &str, plan: &PlanConfig) -> Plan {
+    Plan {
+        name: name.to_owned(),
+        sources: plan.sources.iter().map(|source| WirePath::from(source.as_path())).collect(),
+        exclude: plan.exclude.clone(),
+        targets: plan.targets.clone(),
+        schedule: plan.schedule_text.clone(),
+        keep: plan.keep.as_ref().map(|keep| Keep {
+            last: keep.last,
+            hourly: keep.hourly,
+            daily: keep.daily,
+            weekly: keep.weekly,
+            monthly: keep.monthly,
+            yearly: keep.yearly,
+        }),
+        next_run: None,
+        last_success: None,
+    }
+}

@@ -1,0 +1,96 @@
+//! `snapshot.list`: which snapshots there are.
+
+use backup_engine::id::SnapshotId;
+use backup_engine::snapshot::{Snapshot as EngineSnapshot, SnapshotQuery};
+use backup_proto::error::RpcError;
+use backup_proto::page::{Page, PageBuilder};
+use backup_proto::params::SnapshotList;
+use backup_proto::path::WirePath;
+use backup_proto::snapshot::Snapshot;
+
+use crate::context::Context;
+use crate::targets::TargetError;
+use crate::worker::find::{PLAN_TAG, plan_tag};
+
+/// The tag of a snapshot that named items are missing from.
+const INCOMPLETE_TAG: &str = "backupd:incomplete";
+
+pub(super) fn list(params: &SnapshotList, context: &Context) -> Result<Page<Snapshot>, RpcError> {
+    let filter = SnapshotQuery {
+        text: String::new(),
+        host: params.host.clone(),
+        path: params.path.clone().map(Into::into),
+        tag: params.plan.as_deref().map(plan_tag),
+    };
+    // A position is the target and the snapshot: both are in a fixed order.
+    let (mut after_target, after_snapshot) = match params.page.after.as_deref().and_then(|after| after.split_once('/'))
+    {
+        Some((target, snapshot)) => (Some(target), Some(snapshot)),
+        None => (None, None),
+    };
+    let mut builder = PageBuilder::new(&params.page);
+    for (target, list) in snapshots_of(params.target.as_deref(), context)? {
+        if after_target.is_some_and(|after| after != target) {
+            continue;
+        }
+        let mut skipping = after_target.take().and(after_snapshot);
+        for (id, snapshot) in list.iter().filter(|(_, snapshot)| filter.fits(snapshot)) {
+            let text = id.to_string();
+            if let Some(after) = skipping {
+                skipping = Some(after).filter(|after| *after != text);
+                continue;
+            }
+            if !builder.push(format!("{target}/{text}"), view(&target, *id, snapshot)) {
+                return Ok(builder.finish());
+            }
+        }
+    }
+    Ok(builder.finish())
+}
+
+type Listed = Vec<(SnapshotId, EngineSnapshot)>;
+
+/// Returns the snapshots of one target, or of all that are there. Drives that are not connected are left out as long
+/// as there is another target; `target.list` says which are absent.
+fn snapshots_of(target: Option<&str>, context: &Context) -> Result<Vec<(String, Listed)>, RpcError> {
+    let names = match target {
+        Some(name) => vec![name.to_owned()],
+        None => context.targets.places().into_iter().map(|place| place.name).collect(),
+    };
+    let (mut found, mut absent) = (Vec::new(), None);
+    for name in names {
+        match list_target(&name, context) {
+            Ok(list) => found.push((name, list)),
+            // A target that nothing was written to yet has no snapshots.
+            Err(TargetError::NotMade { .. }) => found.push((name, Vec::new())),
+            Err(error @ TargetError::Absent { .. }) if target.is_none() => absent = Some(error),
+            Err(error) => return Err(error.to_rpc()),
+        }
+    }
+    match absent {
+        Some(error) if found.iter().all(|(_, list)| list.is_empty()) => Err(error.to_rpc()),
+        _ => Ok(found),
+    }
+}
+
+fn list_target(name: &str, context: &Context) -> Result<Listed, TargetError> {
+    let (_, repository) = context.targets.open_existing(name)?;
+    Ok(repository.snapshots().map_err(TargetError::engine(name))?.list)
+}
+
+fn view(target: &str, id: SnapshotId, snapshot: &EngineSnapshot) -> Snapshot {
+    let summary = snapshot.summary.as_ref();
+    Snapshot {
+        id: id.to_string(),
+        target: target.to_owned(),
+        time: snapshot.time,
+        host: snapshot.hostname.clone(),
+        user: snapshot.username.clone(),
+        paths: snapshot.paths.iter().map(|path| WirePath::from(path.as_str())).collect(),
+        tags: snapshot.tags.clone(),
+        plan: snapshot.tags.iter().find_map(|tag| tag.strip_prefix(PLAN_TAG)).map(str::to_owned),
+        is_incomplete: snapshot.tags.iter().any(|tag| tag == INCOMPLETE_TAG),
+        files: summary.map(|summary| summary.total_files_processed),
+        bytes: summary.map(|summary| summary.total_bytes_processed),
+    }
+}
