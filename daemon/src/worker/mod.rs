@@ -1,5 +1,7 @@
 //! Workers: one plain thread for each job that runs.
 
+mod attempt;
+mod backup;
 pub mod find;
 pub mod ledger;
 pub mod packs;
@@ -25,7 +27,7 @@ pub fn spawn(job: Job, context: Arc<Context>, gate: Gate, inbox: Inbox) {
     let event = move |ended: Ended| Event::Worker { job: id, attempt, news: News::Finished(Box::new(ended)) };
     let failed = event.clone();
     let body = move || {
-        let ended = catch_unwind(AssertUnwindSafe(|| work(&job, &context, &gate, &inbox)))
+        let ended = catch_unwind(AssertUnwindSafe(|| attempt::run(&job, &context, &gate, &inbox)))
             .unwrap_or_else(|_| Ended::failed(broken("the job stopped at a mistake in this program")));
         inbox.send(event(ended));
     };
@@ -40,9 +42,4 @@ fn broken(message: &str) -> JobError {
     let advice = "Try again; if it happens again, report it with the daemon's log.".to_owned();
     let data = ErrorData { kind: ErrorKind::Internal, class: Class::Transient, retryable: false, advice };
     JobError { message: message.to_owned(), data }
-}
-
-/// Runs one attempt of a job to its end.
-fn work(_job: &Job, _context: &Arc<Context>, _gate: &Gate, _inbox: &Inbox) -> Ended {
-    Ended::failed(broken("this version cannot run jobs yet"))
 }

@@ -1,0 +1,91 @@
+//! A backup: what the job and its plan ask for, put together and given to the engine.
+
+use std::path::PathBuf;
+
+use backup_engine::archiver::{BackupOptions, BackupSummary, backup};
+use backup_engine::monitor::PackRecord;
+use backup_engine::source::exclude::{Excludes, parse_pattern_file};
+use backup_engine::{Error as EngineError, Gate, Monitor};
+use backup_proto::error::{ErrorKind, RpcError};
+use backup_proto::spec::BackupSpec;
+
+use super::attempt::Failure;
+use super::find::plan_tag;
+use super::reporter::Reporter;
+use crate::config::{DEFAULT_TARGET, PlanConfig, did_you_mean};
+use crate::context::Context;
+use crate::job::Job;
+use crate::targets::TargetError;
+
+/// Runs one attempt of a backup.
+pub(super) fn run(
+    job: &Job,
+    spec: &BackupSpec,
+    adopt: Vec<PackRecord>,
+    context: &Context,
+    gate: &Gate,
+    reporter: &Reporter,
+) -> Result<BackupSummary, Failure> {
+    let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
+    let mut options = options(spec, context)?;
+    options.adopt = adopt;
+    let (place, repository) = context.targets.open_target(name)?;
+    // The default target may have been made just now; what it stands on is told apart from here on.
+    options.never = context.targets.never();
+    let lock = context.targets.lock(&repository, &place.folder, false).map_err(TargetError::engine(name))?;
+    let summary = backup(&lock, &options, gate, reporter)?;
+    // What was looked up while the backup ran is in its snapshot; a record that cannot be written takes nothing away.
+    if let Err(error) = context.targets.note_success(name, &options.sources, context.clock.now().wall) {
+        reporter.notice(&format!("The success could not be put on record: {error}."));
+    }
+    Ok(summary)
+}
+
+/// Puts together what the job and its plan ask for.
+fn options(spec: &BackupSpec, context: &Context) -> Result<BackupOptions, Failure> {
+    let plan = spec.plan.as_deref().map(|name| find_plan(name, context)).transpose()?;
+    let identity = context.targets.identity();
+    let mut options = BackupOptions {
+        sources: spec.sources.iter().map(|path| path.as_path().to_path_buf()).collect(),
+        exclude_caches: spec.exclude_caches,
+        one_file_system: spec.one_file_system,
+        hostname: spec.host.clone().unwrap_or_else(|| identity.hostname.clone()),
+        username: identity.username.clone(),
+        uid: identity.uid,
+        gid: identity.gid,
+        tags: spec.tags.clone(),
+        time: context.clock.now().wall,
+        program_version: format!("backupd {}", env!("CARGO_PKG_VERSION")),
+        ..BackupOptions::default()
+    };
+    let mut patterns: Vec<Vec<u8>> = Vec::new();
+    if let Some((name, plan)) = plan {
+        options.sources.extend(plan.sources.iter().cloned());
+        options.exclude_caches |= plan.exclude_caches;
+        options.one_file_system |= plan.one_file_system;
+        options.tags.extend(plan.tags.iter().cloned());
+        options.tags.push(plan_tag(&name));
+        patterns.extend(plan.exclude.iter().map(|pattern| pattern.clone().into_bytes()));
+        if let Some(file) = &plan.exclude_file {
+            patterns.extend(read_patterns(file)?);
+        }
+    }
+    patterns.extend(spec.exclude.iter().map(|pattern| pattern.clone().into_bytes()));
+    options.exclude_patterns = patterns.iter().map(|pattern| String::from_utf8_lossy(pattern).into_owned()).collect();
+    options.exclude = Excludes::new(&patterns)?;
+    Ok(options)
+}
+
+fn find_plan(name: &str, context: &Context) -> Result<(String, PlanConfig), Failure> {
+    let config = context.config();
+    let plan = config.plans.get(name).cloned().ok_or_else(|| {
+        let advice = did_you_mean(name, config.plans.keys().map(String::as_str));
+        RpcError::new(ErrorKind::PlanNotFound, format!("there is no plan called `{name}`"), advice)
+    })?;
+    Ok((name.to_owned(), plan))
+}
+
+fn read_patterns(file: &PathBuf) -> Result<Vec<Vec<u8>>, Failure> {
+    let text = std::fs::read(file).map_err(EngineError::io("read", file))?;
+    Ok(parse_pattern_file(&text, |name| std::env::var(name).ok())?)
+}

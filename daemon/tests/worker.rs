@@ -1,0 +1,238 @@
+//! Attempts of jobs through the real engine onto a real disk; restic says what came of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use backup_engine::Gate;
+use backup_proto::error::{Class, ErrorKind};
+use backup_proto::job::{FailedItem, JobId, JobState, Priority};
+use backup_proto::page::PageRequest;
+use backup_proto::path::WirePath;
+use backup_proto::spec::{BackupSpec, JobSpec};
+use backup_testkit::restic::Restic;
+use backupd::clock::SystemClock;
+use backupd::config::ConfigFile;
+use backupd::context::Context;
+use backupd::identity::Identity;
+use backupd::inbox::{Event, Inbox, News};
+use backupd::job::{Ended, How, Job};
+use backupd::store::Store;
+use backupd::targets::{Targets, TargetsOptions};
+use backupd::worker::{ledger, spawn};
+use tempfile::TempDir;
+
+/// A daemon's house without its loop: the test reads the inbox itself.
+struct House {
+    folder: TempDir,
+    context: Arc<Context>,
+}
+
+impl House {
+    fn new(config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["state", "run", "source"] {
+            fs::create_dir(path(name)).expect("it is made");
+        }
+        fs::write(path("config.toml"), config.replace("HOME", &folder.path().to_string_lossy()))
+            .expect("it is written");
+        let clock = Arc::new(SystemClock);
+        let targets = Targets::open(TargetsOptions {
+            state: path("state"),
+            socket_folder: path("run"),
+            default_folder: path("data/repository"),
+            config: Arc::new(ConfigFile::open(&path("config.toml"), true, None).expect("the config is right")),
+            identity: Identity::of_this_process(),
+            clock: clock.clone(),
+        })
+        .expect("the state is readable");
+        let (store, _) = Store::open(&path("state/store"), "test").expect("it opens");
+        let context = Arc::new(Context::new(clock, store, targets));
+        Self { folder, context }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn restic(&self) -> Restic {
+        Restic::new(&self.path("data/repository"), &self.path("state/keys/local.password"))
+    }
+
+    fn run(&self, id: &str, spec: JobSpec) -> (Ended, Vec<News>) {
+        self.run_with(id, spec, &Gate::new())
+    }
+
+    /// Runs an attempt to its end; returns how it ended and what was said before.
+    fn run_with(&self, id: &str, spec: JobSpec, gate: &Gate) -> (Ended, Vec<News>) {
+        let (inbox, mut events) = Inbox::new();
+        spawn(job(id, spec), Arc::clone(&self.context), gate.clone(), inbox);
+        let mut said = Vec::new();
+        while let Some(event) = events.blocking_recv() {
+            match event {
+                Event::Worker { news: News::Finished(ended), .. } => return (*ended, said),
+                Event::Worker { news, .. } => said.push(news),
+                other => panic!("a worker says {other:?}"),
+            }
+        }
+        panic!("the worker ended without a last word");
+    }
+}
+
+fn job(id: &str, spec: JobSpec) -> Job {
+    let mut job = Job {
+        id: JobId::from(id),
+        target: None,
+        plan: None,
+        spec,
+        priority: Priority::Normal,
+        now: false,
+        reason: None,
+        uid: 0,
+        submitted: "2025-05-05T10:00:00Z".parse().expect("a time"),
+        state: JobState::Queued,
+        paused: None,
+        not_before: None,
+        attempts: Vec::new(),
+        failures: 0,
+        notices: Vec::new(),
+        summary: None,
+        ended: None,
+        cancelling: false,
+    };
+    job.begin_attempt(job.submitted);
+    job
+}
+
+fn backup_of(paths: &[&Path]) -> JobSpec {
+    let sources = paths.iter().map(|path| WirePath::from(*path)).collect();
+    JobSpec::Backup(BackupSpec { sources, ..BackupSpec::default() })
+}
+
+#[test]
+fn a_backup_makes_a_snapshot_that_restic_restores_and_a_second_one_stores_no_data() {
+    let house = House::new("");
+    let source = house.path("source");
+    fs::write(source.join("a.txt"), "hello").expect("it is written");
+    fs::write(source.join("b.bin"), vec![7; 3 << 20]).expect("it is written");
+    let (ended, said) = house.run("j1", backup_of(&[&source]));
+    assert_eq!(ended.how, How::Done);
+    assert_eq!((ended.totals.files, ended.totals.bytes, ended.totals.failed_count), (2, 5 + (3 << 20), 0));
+    let snapshot = ended.totals.snapshot.expect("there is one");
+    assert!(said.iter().any(|news| matches!(news, News::Progress(_))));
+    house.restic().check();
+    house.restic().restore(&snapshot, &house.path("restored"));
+    let restored = house.path("restored").join(source.strip_prefix("/").expect("it is absolute"));
+    assert_eq!(fs::read(restored.join("a.txt")).expect("it is there"), b"hello");
+    let (again, _) = house.run("j2", backup_of(&[&source]));
+    assert_eq!(again.how, How::Done);
+    assert!(again.totals.bytes_stored < 4096, "only a snapshot is new: {} bytes", again.totals.bytes_stored);
+}
+
+#[test]
+fn the_daemons_own_things_are_left_out_and_said_once() {
+    let house = House::new("");
+    fs::write(house.path("source/a"), "a").expect("it is written");
+    let (ended, said) = house.run("j1", backup_of(&[house.folder.path()]));
+    assert_eq!((ended.how, ended.totals.failed_count), (How::Done, 0));
+    let notices = said.iter().filter(|news| matches!(news, News::Notice(text) if text.contains("own"))).count();
+    assert_eq!(notices, 1, "{said:?}");
+    let snapshot = ended.totals.snapshot.expect("there is one");
+    let listed = house.restic().ls(&snapshot);
+    let holds = |part: &str| listed.iter().any(|node| node["path"].as_str().is_some_and(|path| path.contains(part)));
+    assert!(holds("/source/a"));
+    assert!(!holds("local.password") && !holds("/data/repository/config"), "{listed:?}");
+}
+
+#[test]
+fn a_plan_brings_its_sources_excludes_and_tags() {
+    let house = House::new(
+        "[plan.docs]\nsources = [\"HOME/source\"]\nexclude = [\"*.tmp\"]\nexclude-file = \"more\"\ntags = [\"mine\"]\n",
+    );
+    fs::write(house.path("more"), "# a comment\n*.log\n").expect("it is written");
+    for name in ["keep.txt", "x.tmp", "y.log"] {
+        fs::write(house.path("source").join(name), name).expect("it is written");
+    }
+    let spec = BackupSpec { plan: Some("docs".to_owned()), ..BackupSpec::default() };
+    let (ended, _) = house.run("j1", JobSpec::Backup(spec));
+    assert_eq!((&ended.how, ended.totals.files), (&How::Done, 1));
+    let snapshots = house.restic().snapshots();
+    assert_eq!(snapshots[0]["tags"], serde_json::json!(["mine", "backupd:plan=docs"]));
+}
+
+#[test]
+fn a_source_that_is_missing_is_named_and_one_that_is_there_is_saved() {
+    let house = House::new("");
+    fs::write(house.path("source/a"), "a").expect("it is written");
+    let (ended, said) = house.run("j1", backup_of(&[&house.path("source"), &house.path("missing")]));
+    assert_eq!((&ended.how, ended.totals.failed_count), (&How::Done, 1));
+    assert!(ended.totals.snapshot.is_some());
+    assert_eq!(ended.totals.failed[0].path.as_path(), house.path("missing"));
+    assert!(said.iter().any(|news| matches!(news, News::ItemFailed(_))));
+    let list = ledger::path(&house.path("state"), &JobId::from("j1"), ledger::List::Failures);
+    let page = ledger::read_page::<FailedItem>(&list, &PageRequest::default()).expect("it is readable");
+    assert_eq!(page.items, ended.totals.failed);
+}
+
+#[test]
+fn a_backup_of_nothing_that_can_be_read_fails() {
+    let house = House::new("");
+    let (ended, _) = house.run("j1", backup_of(&[&house.path("missing")]));
+    assert!(matches!(ended.how, How::Failed(_)), "{:?}", ended.how);
+    assert_eq!((ended.totals.snapshot, ended.totals.failed_count), (None, 1));
+    assert!(house.restic().snapshots().is_empty());
+}
+
+#[test]
+fn a_plan_that_is_gone_fails_with_its_name() {
+    let house = House::new("[plan.docs]\nsources = [\"HOME/source\"]\n");
+    let spec = BackupSpec { plan: Some("dosc".to_owned()), ..BackupSpec::default() };
+    let (ended, _) = house.run("j1", JobSpec::Backup(spec));
+    let How::Failed(error) = ended.how else { panic!("{:?}", ended.how) };
+    assert_eq!((error.data.kind, error.data.advice.as_str()), (ErrorKind::PlanNotFound, "Did you mean `docs`?"));
+}
+
+#[test]
+fn a_wrong_password_fails_with_its_class_and_changes_nothing() {
+    let house = House::new("");
+    fs::write(house.path("source/a"), "a").expect("it is written");
+    house.run("j1", backup_of(&[&house.path("source")]));
+    let password = house.path("state/keys/local.password");
+    let right = fs::read(&password).expect("it is there");
+    fs::write(&password, "wrong\n").expect("it is written");
+    let (ended, _) = house.run("j2", backup_of(&[&house.path("source")]));
+    let How::Failed(error) = ended.how else { panic!("{:?}", ended.how) };
+    assert_eq!((error.data.kind, error.data.class), (ErrorKind::WrongPassword, Class::Auth));
+    fs::write(&password, right).expect("it is written");
+    assert_eq!(house.restic().snapshots().len(), 1);
+    house.restic().check();
+}
+
+#[test]
+fn a_cancelled_gate_ends_a_backup_as_cancelled_and_leaves_no_lock() {
+    let house = House::new("");
+    fs::write(house.path("source/a"), "a").expect("it is written");
+    let gate = Gate::new();
+    gate.cancel();
+    let (ended, _) = house.run_with("j1", backup_of(&[&house.path("source")]), &gate);
+    assert_eq!(ended.how, How::Cancelled);
+    let gate = Gate::new();
+    gate.suspend();
+    let (ended, _) = house.run_with("j2", backup_of(&[&house.path("source")]), &gate);
+    assert_eq!(ended.how, How::Suspended);
+    let locks = fs::read_dir(house.path("data/repository/locks")).expect("it is there").count();
+    assert_eq!(locks, 0);
+    house.restic().check();
+}
+
+#[test]
+fn a_state_folder_that_takes_no_lists_fails_the_attempt_and_says_where() {
+    let house = House::new("");
+    // A file where the folder of the jobs' lists belongs: it refuses root as well.
+    fs::write(house.path("state/jobs"), "").expect("it is written");
+    let (ended, _) = house.run("j1", backup_of(&[&house.path("source")]));
+    let How::Failed(error) = ended.how else { panic!("{:?}", ended.how) };
+    assert_eq!(error.data.kind, ErrorKind::StateUnwritable);
+    assert!(error.message.contains("state/jobs"), "{}", error.message);
+}
