@@ -138,6 +138,8 @@ const _: () = assert!(WINDOW <= LANE_SHORT, "a lane holds the window that the ne
 
 #[cfg(test)]
 mod tests {
+    use backup_testkit::seed::Seed;
+
     use super::*;
 
     fn polynomial() -> Polynomial {
@@ -150,15 +152,7 @@ mod tests {
     }
 
     fn noise(length: usize) -> Vec<u8> {
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        std::iter::repeat_with(|| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_be_bytes()[0]
-        })
-        .take(length)
-        .collect()
+        Seed(9).random().bytes(length)
     }
 
     #[test]
@@ -175,9 +169,9 @@ mod tests {
     #[test]
     fn finds_what_the_definition_finds_from_every_start_and_at_every_length() {
         let data = noise(3 * LANES * LANE_SHORT);
-        let fingerprint = Fingerprint::new(polynomial(), 11);
+        let fingerprint = Fingerprint::new(polynomial(), 9);
         let matches: Vec<usize> = (WINDOW + 1..=data.len())
-            .filter(|&end| by_definition(&data[end - WINDOW..end]).trailing_zeros() >= 11)
+            .filter(|&end| by_definition(&data[end - WINDOW..end]).trailing_zeros() >= 9)
             .collect();
         assert!(matches.len() > 2, "the test needs some matches");
         for start in (WINDOW..data.len()).step_by(7) {
@@ -201,7 +195,7 @@ mod tests {
     fn finds_the_first_of_two_matches_at_every_lane_seam() {
         const MASK_BITS: u32 = 20;
         let fingerprint = Fingerprint::new(polynomial(), MASK_BITS);
-        let noise = noise(4 << 20);
+        let noise = noise(8 << 20);
         let end = fingerprint.find(&noise, WINDOW).unwrap();
         let window = &noise[end - WINDOW..end];
         assert!(by_definition(window).trailing_zeros() >= MASK_BITS);

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use backup_engine::chunker::{Chunker, ChunkerParams};
 use backup_engine::polynomial::Polynomial;
+use backup_testkit::restic::Restic;
+use backup_testkit::seed::Seed;
 use serde_json::Value;
 
 const KIB: usize = 1024;
@@ -16,15 +17,17 @@ const MIB: usize = 1024 * KIB;
 /// A repository made by restic, in a folder that goes away.
 struct ResticRepository {
     home: tempfile::TempDir,
+    restic: Restic,
 }
 
 impl ResticRepository {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join("password"), "a password").unwrap();
-        let repository = Self { home };
-        repository.restic(&["init"]);
-        repository
+        let password = home.path().join("password");
+        fs::write(&password, "a password").unwrap();
+        let restic = Restic::new(&home.path().join("repository"), &password);
+        restic.init(2);
+        Self { home, restic }
     }
 
     fn source(&self) -> PathBuf {
@@ -33,23 +36,8 @@ impl ResticRepository {
         source
     }
 
-    /// Runs restic and returns what it printed. The test fails, not skips, if restic is missing.
-    fn restic(&self, arguments: &[&str]) -> String {
-        let home = self.home.path();
-        let output = Command::new("restic")
-            .args(["--no-cache", "--quiet", "--repo"])
-            .arg(home.join("repository"))
-            .arg("--password-file")
-            .arg(home.join("password"))
-            .args(arguments)
-            .output()
-            .expect("this test needs the program `restic`");
-        assert!(output.status.success(), "restic {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
     fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.restic(arguments)).unwrap()
+        serde_json::from_slice(&self.restic.run(arguments)).unwrap()
     }
 
     fn polynomial(&self) -> Polynomial {
@@ -60,11 +48,12 @@ impl ResticRepository {
     /// The length of every data blob by its id, from all index files.
     fn blob_lengths(&self) -> HashMap<String, u64> {
         let mut lengths = HashMap::new();
-        for id in self.restic(&["list", "index"]).split_whitespace() {
+        let ids = String::from_utf8(self.restic.run(["list", "index"])).unwrap();
+        for id in ids.split_whitespace() {
             let index = self.json(&["cat", "index", id]);
             let packs = index["packs"].as_array().unwrap().iter();
             for blob in packs.flat_map(|pack| pack["blobs"].as_array().unwrap()) {
-                // Format 1 stores blobs as they are, behind 16 bytes of nonce and before 16 of authentication.
+                // A blob that was not worth compressing lies between 16 bytes of nonce and 16 of authentication.
                 let length = blob["uncompressed_length"].as_u64();
                 let length = length.unwrap_or_else(|| blob["length"].as_u64().unwrap() - 32);
                 lengths.insert(blob["id"].as_str().unwrap().to_owned(), length);
@@ -76,8 +65,7 @@ impl ResticRepository {
     /// The blob lengths of every file of the newest snapshot, by file name.
     fn chunks_by_name(&self) -> HashMap<String, Vec<u64>> {
         let lengths = self.blob_lengths();
-        let snapshot = self.restic(&["list", "snapshots"]);
-        let mut tree = self.json(&["cat", "snapshot", snapshot.trim()])["tree"].as_str().unwrap().to_owned();
+        let mut tree = self.restic.snapshots()[0]["tree"].as_str().unwrap().to_owned();
         loop {
             let nodes = self.json(&["cat", "blob", &tree])["nodes"].as_array().unwrap().clone();
             if nodes[0]["type"] == "dir" {
@@ -94,15 +82,8 @@ impl ResticRepository {
     }
 }
 
-fn noise(length: usize, mut state: u64) -> Vec<u8> {
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_be_bytes()[0]
-    })
-    .take(length)
-    .collect()
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    Seed(seed).random().bytes(length)
 }
 
 fn our_chunks(chunker: &Chunker, path: &Path) -> Vec<u64> {
@@ -128,27 +109,48 @@ fn data_with_match_at(polynomial: Polynomial, position: usize, length: usize) ->
     data
 }
 
+/// Files of all sizes, with matches at all places where a search may go wrong.
+fn files(polynomial: Polynomial) -> Vec<(String, Vec<u8>)> {
+    const MIN: usize = 512 * KIB;
+    const MAX: usize = 8 * MIB;
+    let mut files = vec![
+        ("noise".to_owned(), noise(17 * MIB, 1)),
+        ("zeros".to_owned(), vec![0; 3 * MIB + 5]),
+        ("empty".to_owned(), Vec::new()),
+    ];
+    for length in [1, 63, 64, 65].into_iter().chain(MIN - 65..=MIN - 63).chain(MIN - 2..=MIN + 2) {
+        files.push((format!("{length} bytes of noise"), noise(length, 5)));
+    }
+    // Ones match no polynomial but one in a million, so these are cut at the largest size.
+    for length in [MAX - 1, MAX, MAX + 1, MAX + MIN] {
+        files.push((format!("{length} ones"), vec![1; length]));
+    }
+    // The lanes of a search start one byte before the smallest size, at every 8 KiB while there is much left and
+    // at every 512 bytes when there is little.
+    let seams = (0..=5).map(|lane| MIN - 1 + lane * 8 * KIB);
+    let short_seams = (1..=5).map(|lane| MIN - 1 + 40 * KIB + lane * 512);
+    for position in seams.chain(short_seams).flat_map(|seam| seam..=seam + 2) {
+        files.push((format!("match at {position}"), data_with_match_at(polynomial, position, MIN + 50 * KIB)));
+    }
+    for position in [MIN + 63, MIN + 64, MIN + 65, MIB, MAX - 1, MAX] {
+        files.push((format!("match at {position} of many"), data_with_match_at(polynomial, position, MAX + 3)));
+    }
+    files
+}
+
 #[test]
 fn files_are_cut_where_restic_cuts_them() {
     let repository = ResticRepository::new();
     let polynomial = repository.polynomial();
     let source = repository.source();
-    let write = |name: &str, data: &[u8]| fs::write(source.join(name), data).unwrap();
-    write("noise", &noise(17 * MIB, 1));
-    write("zeros", &vec![0; 3 * MIB + 5]);
-    write("ones", &vec![1; 8 * MIB + 1]);
-    write("empty", &[]);
-    for length in [1, 512 * KIB - 1, 512 * KIB, 512 * KIB + 1] {
-        write(&format!("noise of {length}"), &noise(length, 5));
+    for (name, data) in files(polynomial) {
+        fs::write(source.join(name), data).unwrap();
     }
-    for position in [512 * KIB - 1, 512 * KIB, 512 * KIB + 1, 512 * KIB + 63, 512 * KIB + 8 * KIB, MIB, 8 * MIB - 1] {
-        write(&format!("match at {position}"), &data_with_match_at(polynomial, position, 8 * MIB + 3));
-    }
-    repository.restic(&["backup", source.to_str().unwrap()]);
+    repository.restic.backup(&source);
 
     let chunker = Chunker::rabin(&ChunkerParams::restic(polynomial)).unwrap();
     let theirs = repository.chunks_by_name();
-    assert_eq!(theirs.len(), 15);
+    assert_eq!(theirs.len(), fs::read_dir(&source).unwrap().count());
     for (name, chunks) in theirs {
         assert_eq!(our_chunks(&chunker, &source.join(&name)), chunks, "{name}");
     }

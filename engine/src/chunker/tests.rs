@@ -1,5 +1,6 @@
 //! Cut points against a reference that follows restic's own steps: one chain, one byte at a time.
 
+use backup_testkit::seed::Seed;
 use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 
 use super::{Chunker, ChunkerParams};
@@ -14,15 +15,7 @@ fn polynomial() -> Polynomial {
 }
 
 fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_be_bytes()[0]
-    })
-    .take(length)
-    .collect()
+    Seed(seed).random().bytes(length)
 }
 
 /// All cuts of a file, the way restic makes them: a ring of 64 bytes that starts with a one slid into zeros, and
