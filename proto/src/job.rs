@@ -374,6 +374,7 @@ pub struct Job {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobDetail {
     /// The job as lists show it.
+    #[serde(flatten)]
     pub job: Job,
     /// What was asked for.
     pub spec: JobSpec,
