@@ -1,2 +1,20 @@
-//! placeholder
-fn main() {}
+//! `backupctl`: arguments, one call to the daemon, text or JSON.
+
+mod args;
+mod commands;
+mod exit;
+mod follow;
+mod input;
+mod render;
+mod report;
+mod session;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    ExitCode::from(commands::run(cli) as u8)
+}

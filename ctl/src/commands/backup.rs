@@ -1,0 +1,184 @@
+//! `backup`: save plans or paths.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use backup_proto::params::{JobSubmit, PlanList};
+use backup_proto::path::WirePath;
+use backup_proto::spec::{BackupSpec, JobSpec};
+use clap::Args;
+
+use backup_proto::error::Exit;
+
+use crate::args::Queueing;
+use crate::exit::Failure;
+use crate::follow;
+use crate::input::{Base, Named, exclude_patterns, name, request_id};
+use crate::session::Session;
+
+/// Back up plans, or files and folders.
+///
+/// An argument that contains a slash, starts with `~`, or is `.` or `..` is a path. Any other is the name of a plan;
+/// if there is no such plan, it is the file or folder of that name. Without arguments all plans are backed up.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  backupctl backup                      all plans
+  backupctl backup documents            the plan \"documents\"
+  backupctl backup ~/Pictures ./notes   two folders, to the default target
+  backupctl backup ~ --exclude '*.tmp' --tag before-upgrade --reason 'before the upgrade'
+  backupctl backup / --one-file-system --target nas --detach")]
+pub(crate) struct Backup {
+    /// Plans, or files and folders.
+    #[arg(value_name = "PLAN|PATH")]
+    what: Vec<OsString>,
+    /// Save to this target [default: the plan's targets, or `local`].
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// Put this tag on the snapshot; may be repeated.
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Leave out what matches; restic's patterns; may be repeated.
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// Leave out what matches a line of this file; may be repeated.
+    #[arg(long = "exclude-file", value_name = "FILE")]
+    exclude_files: Vec<PathBuf>,
+    /// Leave out the contents of folders that hold a CACHEDIR.TAG.
+    #[arg(long)]
+    exclude_caches: bool,
+    /// Do not enter other file systems.
+    #[arg(long)]
+    one_file_system: bool,
+    /// Record this host name in the snapshot [default: this machine's].
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    #[command(flatten)]
+    queueing: Queueing,
+}
+
+/// What the arguments turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    Plans(Vec<String>),
+    Paths(Vec<WirePath>),
+}
+
+impl Backup {
+    pub(crate) fn run(&self, session: &mut Session) -> Result<Exit, Failure> {
+        let common = BackupSpec {
+            target: self.target.clone(),
+            tags: self.tags.clone(),
+            exclude: self.patterns()?,
+            exclude_caches: self.exclude_caches,
+            one_file_system: self.one_file_system,
+            host: self.host.clone(),
+            ..BackupSpec::default()
+        };
+        let specs: Vec<BackupSpec> = match self.wanted(session)? {
+            Wanted::Paths(sources) => vec![BackupSpec { sources, ..common }],
+            Wanted::Plans(plans) => {
+                plans.into_iter().map(|plan| BackupSpec { plan: Some(plan), ..common.clone() }).collect()
+            }
+        };
+        let submits: Result<Vec<JobSubmit>, Failure> =
+            specs.into_iter().map(|spec| self.queueing.submit(JobSpec::Backup(spec))).collect();
+        follow::run(session, &submits?, self.queueing.detach)
+    }
+
+    fn patterns(&self) -> Result<Vec<String>, Failure> {
+        let mut patterns = self.exclude.clone();
+        for path in &self.exclude_files {
+            let text = std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;
+            patterns.extend(exclude_patterns(&text));
+        }
+        Ok(patterns)
+    }
+
+    fn wanted(&self, session: &mut Session) -> Result<Wanted, Failure> {
+        let kinds: Vec<Named> = self
+            .what
+            .iter()
+            .map(|argument| name(argument, |name| PathBuf::from(name).symlink_metadata().is_ok()))
+            .collect();
+        let needs_plans = kinds.iter().any(|kind| *kind != Named::Path) || kinds.is_empty();
+        let plans: Vec<String> = if needs_plans {
+            session.all(|page| PlanList { page })?.into_iter().map(|plan| plan.name).collect()
+        } else {
+            Vec::new()
+        };
+        sort_out(&self.what, &kinds, &plans, &Base::of_process()?).map_err(Failure::Usage)
+    }
+}
+
+/// Decides between plans and paths, now that the plans' names are known.
+fn sort_out(what: &[OsString], kinds: &[Named], plans: &[String], base: &Base) -> Result<Wanted, String> {
+    if what.is_empty() {
+        return match plans {
+            [] => Err("there is no plan yet; say what to back up, as in `backupctl backup ~/Documents`".to_owned()),
+            plans => Ok(Wanted::Plans(plans.to_vec())),
+        };
+    }
+    let (mut named, mut paths) = (Vec::new(), Vec::new());
+    for (argument, kind) in what.iter().zip(kinds) {
+        let plan = plans.iter().find(|plan| argument.to_str() == Some(plan));
+        match (kind, plan) {
+            (Named::Plan | Named::PlanOrPath, Some(plan)) => named.push(plan.clone()),
+            (Named::Plan, None) => {
+                let name = argument.display();
+                return Err(format!("there is no plan `{name}`, and no file or folder of that name here"));
+            }
+            (Named::Path | Named::PlanOrPath, _) => paths.push(base.wire(argument.as_ref())),
+        }
+    }
+    match (named.is_empty(), paths.is_empty()) {
+        (false, false) => Err(format!("name plans or paths, not both; `{}` is a plan", named[0])),
+        (false, true) => Ok(Wanted::Plans(named)),
+        (true, _) => Ok(Wanted::Paths(paths)),
+    }
+}
+
+impl Queueing {
+    /// Makes the call that puts a job into the queue.
+    pub(crate) fn submit(&self, spec: JobSpec) -> Result<JobSubmit, Failure> {
+        Ok(JobSubmit {
+            request_id: request_id()?,
+            spec,
+            priority: self.priority.map(Into::into),
+            now: self.now,
+            reason: self.reason.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide(what: &[&str], plans: &[&str], existing: &[&str]) -> Result<Wanted, String> {
+        let what: Vec<OsString> = what.iter().map(OsString::from).collect();
+        let kinds: Vec<Named> =
+            what.iter().map(|argument| name(argument, |name| existing.iter().any(|file| name == *file))).collect();
+        let plans: Vec<String> = plans.iter().map(|plan| (*plan).to_owned()).collect();
+        let base = Base { folder: "/w".into(), home: Some("/h".into()) };
+        sort_out(&what, &kinds, &plans, &base)
+    }
+
+    #[test]
+    fn a_plan_wins_over_a_folder_of_its_name_and_a_slash_turns_that_round() {
+        assert_eq!(decide(&["docs"], &["docs"], &["docs"]), Ok(Wanted::Plans(vec!["docs".to_owned()])));
+        assert_eq!(decide(&["./docs"], &["docs"], &["docs"]), Ok(Wanted::Paths(vec!["/w/docs".into()])));
+        assert_eq!(decide(&["docs"], &["other"], &["docs"]), Ok(Wanted::Paths(vec!["/w/docs".into()])));
+    }
+
+    #[test]
+    fn nothing_named_means_every_plan() {
+        assert_eq!(decide(&[], &["a", "b"], &[]), Ok(Wanted::Plans(vec!["a".to_owned(), "b".to_owned()])));
+        assert!(decide(&[], &[], &[]).unwrap_err().contains("no plan yet"));
+    }
+
+    #[test]
+    fn an_unknown_name_and_a_mixture_are_refused() {
+        assert!(decide(&["nosuch"], &["a"], &[]).unwrap_err().contains("no plan `nosuch`"));
+        assert!(decide(&["a", "/x"], &["a"], &[]).unwrap_err().contains("not both"));
+    }
+}

@@ -1,0 +1,130 @@
+//! `plan`: which sources go where, and when.
+
+use std::path::PathBuf;
+
+use backup_proto::error::Exit;
+use backup_proto::params::{PlanAdd, PlanList};
+use backup_proto::target::{Keep, Plan as Info};
+use clap::{Args, Subcommand};
+
+use crate::exit::Failure;
+use crate::input::{Base, request_id};
+use crate::render::Output;
+use crate::session::Session;
+use crate::text;
+
+/// See and change what is backed up when.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plan {
+    /// List plans.
+    List,
+    /// Add a plan to the configuration.
+    Add(Add),
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:
+  backupctl plan add documents ~/Documents ~/Pictures --exclude '*.tmp' \\
+      --target local --target nas --schedule 'every 1h' --keep last=5,daily=7,monthly=12")]
+pub(crate) struct Add {
+    /// Its name.
+    name: String,
+    /// Files and folders to save.
+    #[arg(required = true)]
+    sources: Vec<PathBuf>,
+    /// Leave out what matches; may be repeated.
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// Save to this target; may be repeated [default: local].
+    #[arg(long = "target", value_name = "NAME")]
+    targets: Vec<String>,
+    /// When: 'every 1h', 'daily 02:30', a cron line, or 'continuous' [default: only when asked].
+    #[arg(long, value_name = "TIMES")]
+    schedule: Option<String>,
+    /// How many snapshots to keep, such as last=5,hourly=24,daily=7,weekly=5,monthly=12,yearly=3 [default: all].
+    #[arg(long, value_name = "RULE", value_parser = keep)]
+    keep: Option<Keep>,
+}
+
+impl Plan {
+    pub(crate) fn run(&self, session: &mut Session) -> Result<Exit, Failure> {
+        match self {
+            Self::List => {
+                let plans: Vec<Info> = session.all(|page| PlanList { page })?;
+                let heading = ["NAME", "SCHEDULE", "NEXT", "LAST SUCCESS", "TARGETS", "SOURCES"];
+                session.table(&plans, &heading, "There are no plans; `backupctl plan add` makes one.", row)?;
+            }
+            Self::Add(add) => {
+                let call = PlanAdd { request_id: request_id()?, plan: add.plan(&Base::of_process()?) };
+                session.show(&call, |added, _| {
+                    let name = &added.plan.name;
+                    vec![
+                        format!("Added the plan {name} to {}.", added.config),
+                        format!("Run it now with `backupctl backup {name}`."),
+                    ]
+                })?;
+            }
+        }
+        Ok(Exit::Success)
+    }
+}
+
+impl Add {
+    fn plan(&self, base: &Base) -> Info {
+        Info {
+            name: self.name.clone(),
+            sources: self.sources.iter().map(|source| base.wire(source)).collect(),
+            exclude: self.exclude.clone(),
+            targets: self.targets.clone(),
+            schedule: self.schedule.clone(),
+            keep: self.keep,
+            ..Info::default()
+        }
+    }
+}
+
+/// Reads a keep rule.
+fn keep(text: &str) -> Result<Keep, String> {
+    let mut keep = Keep::default();
+    for part in text.split(',') {
+        let (name, number) = part.split_once('=').ok_or_else(|| format!("`{part}` is not like last=5"))?;
+        let number = number.trim().parse().map_err(|_| format!("`{number}` is not a number"))?;
+        let place = match name.trim() {
+            "last" => &mut keep.last,
+            "hourly" => &mut keep.hourly,
+            "daily" => &mut keep.daily,
+            "weekly" => &mut keep.weekly,
+            "monthly" => &mut keep.monthly,
+            "yearly" => &mut keep.yearly,
+            other => return Err(format!("`{other}` is none of last, hourly, daily, weekly, monthly, yearly")),
+        };
+        *place = Some(number);
+    }
+    Ok(keep)
+}
+
+fn row(plan: &Info, out: &Output) -> Vec<String> {
+    let time = |time: Option<jiff::Timestamp>| time.map_or_else(|| "-".to_owned(), |time| text::time(time, out.zone()));
+    vec![
+        plan.name.clone(),
+        plan.schedule.clone().unwrap_or_else(|| "when asked".to_owned()),
+        time(plan.next_run),
+        time(plan.last_success),
+        if plan.targets.is_empty() { "local".to_owned() } else { plan.targets.join(", ") },
+        plan.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keep_rules_are_read_and_mistakes_named() {
+        let rule = keep("last=5, daily=7").unwrap();
+        assert_eq!((rule.last, rule.daily, rule.weekly), (Some(5), Some(7), None));
+        assert!(keep("last").unwrap_err().contains("last=5"));
+        assert!(keep("last=x").unwrap_err().contains("`x`"));
+        assert!(keep("often=1").unwrap_err().contains("often"));
+    }
+}

@@ -1,0 +1,107 @@
+//! `restore`: bring files back.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use backup_proto::error::Exit;
+use backup_proto::spec::{Destination, JobSpec, Overwrite, RestoreItem, RestoreSpec};
+use clap::{Args, ValueEnum};
+
+use crate::args::{Latest, Queueing};
+use crate::commands::query;
+use crate::exit::Failure;
+use crate::follow;
+use crate::input::{Base, snapshot_and_path};
+use crate::session::Session;
+
+/// Restore snapshots, or parts of them.
+///
+/// `SNAPSHOT` is the start of an id, or `latest`. A whole snapshot is written below the destination under its absolute
+/// paths; with `:PATH` the contents of that path go straight into the destination. What is there already and differs
+/// is kept and listed, unless `--overwrite` says otherwise.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  backupctl restore latest --to /tmp/back              all of it, as /tmp/back/home/ada/…
+  backupctl restore 5e1d0b7c:/home/ada/photos --to ~/photos
+  backupctl restore latest --plan documents --include '*.odt' --to /tmp/back --dry-run
+  backupctl restore latest:/etc/fstab --in-place --overwrite always --keep-replaced")]
+pub(crate) struct Restore {
+    /// What to restore.
+    #[arg(value_name = "SNAPSHOT[:PATH]", required = true)]
+    what: Vec<OsString>,
+    /// Write into this folder.
+    #[arg(long, value_name = "DIR", required_unless_present = "in_place", conflicts_with = "in_place")]
+    to: Option<PathBuf>,
+    /// Write to the original paths.
+    #[arg(long)]
+    in_place: bool,
+    /// Restore only what matches; may be repeated.
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// Leave out what matches; may be repeated.
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// Replace what is there and differs: never, if it is older than the snapshot's, or always.
+    #[arg(long, value_name = "WHEN", default_value = "never")]
+    overwrite: When,
+    /// Keep each replaced file beside the new one.
+    #[arg(long)]
+    keep_replaced: bool,
+    /// Delete what is in the destination but not in the snapshot; try it with --dry-run first.
+    #[arg(long)]
+    delete: bool,
+    /// Change nothing, and say what would be done.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    latest: Latest,
+    #[command(flatten)]
+    queueing: Queueing,
+}
+
+/// When an existing entry is replaced.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum When {
+    Never,
+    Older,
+    Always,
+}
+
+impl From<When> for Overwrite {
+    fn from(when: When) -> Self {
+        match when {
+            When::Never => Self::Never,
+            When::Older => Self::Older,
+            When::Always => Self::Always,
+        }
+    }
+}
+
+impl Restore {
+    pub(crate) fn run(&self, session: &mut Session) -> Result<Exit, Failure> {
+        let spec = self.spec(&Base::of_process()?).map_err(Failure::Usage)?;
+        let submit = self.queueing.submit(JobSpec::Restore(spec))?;
+        follow::run(session, &[submit], self.queueing.detach)
+    }
+
+    fn spec(&self, base: &Base) -> Result<RestoreSpec, String> {
+        let item = |argument: &OsString| {
+            let (snapshot, inside) = snapshot_and_path(argument)?;
+            Ok(RestoreItem { snapshot: query(snapshot, &self.latest, base), inside })
+        };
+        let destination = match &self.to {
+            Some(folder) => Destination::Folder(base.wire(folder)),
+            None => Destination::InPlace,
+        };
+        Ok(RestoreSpec {
+            items: self.what.iter().map(item).collect::<Result<_, String>>()?,
+            destination,
+            include: self.include.clone(),
+            exclude: self.exclude.clone(),
+            overwrite: self.overwrite.into(),
+            keep_replaced: self.keep_replaced,
+            delete: self.delete,
+            dry_run: self.dry_run,
+        })
+    }
+}

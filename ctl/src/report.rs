@@ -1,0 +1,149 @@
+//! How a job ended, in plain words: what is safe, what is missing and why, and what to do next.
+
+use backup_proto::job::{FailedItem, Job, JobId, JobKind, JobState, JobSummary, PlannedAction, PlannedItem};
+
+use crate::text::{count, sentence, short_id, size};
+
+/// Failed items shown to a person; the command to see all is named below them.
+const SHOWN_MAX: usize = 10;
+
+/// Returns the lines that tell a person how a job ended.
+pub(crate) fn outcome(job: &Job, summary: &JobSummary, notices: &[String]) -> Vec<String> {
+    let mut lines = vec![headline(job, summary)];
+    if let Some(error) = &summary.error {
+        lines.push(sentence(&error.message));
+    }
+    lines.extend(gain(job, summary));
+    lines.extend(missing(job, summary));
+    lines.extend(notices.iter().map(|notice| format!("Note: {}", sentence(notice))));
+    lines.extend(next_steps(job, summary));
+    lines
+}
+
+fn headline(job: &Job, summary: &JobSummary) -> String {
+    let kind = capital(job.kind.as_str());
+    let id = &job.id;
+    match summary.state {
+        JobState::Succeeded => format!("{kind} {id} succeeded."),
+        JobState::Partial => {
+            format!("{kind} {id} is partial: done, except for {}.", count(summary.failed_count, "item", "items"))
+        }
+        JobState::Failed => format!("{kind} {id} failed."),
+        JobState::Cancelled => format!("{kind} {id} was cancelled."),
+        other => format!("{kind} {id} is {}.", other.as_str()),
+    }
+}
+
+/// Says what is safe now.
+fn gain(job: &Job, summary: &JobSummary) -> Option<String> {
+    let files = count(summary.files, "file", "files");
+    let bytes = size(summary.bytes);
+    let is_usable = matches!(summary.state, JobState::Succeeded | JobState::Partial);
+    match (job.kind, &summary.snapshot) {
+        (JobKind::Backup, Some(snapshot)) if is_usable => {
+            let place = job.target.as_deref().map(|target| format!(" in {target}")).unwrap_or_default();
+            let new = size(summary.bytes_stored);
+            Some(format!("Safe{place}: {files}, {bytes} in snapshot {}; {new} of it new.", short_id(snapshot)))
+        }
+        (JobKind::Restore, snapshot) if is_usable => {
+            let of = snapshot.as_deref().map(|id| format!(" from snapshot {}", short_id(id))).unwrap_or_default();
+            Some(format!("Right in the destination: {files}, {bytes}{of}."))
+        }
+        (JobKind::Verify, _) if is_usable => Some(format!("Checked: {bytes}.")),
+        _ => None,
+    }
+}
+
+/// Names what is missing, and why.
+fn missing(job: &Job, summary: &JobSummary) -> Vec<String> {
+    if summary.failed_count == 0 {
+        return Vec::new();
+    }
+    let mut lines = vec![match job.kind {
+        JobKind::Backup => "Not in this snapshot, or not whole:".to_owned(),
+        JobKind::Restore => "Not restored, or not wholly:".to_owned(),
+        _ => "Not as it should be:".to_owned(),
+    }];
+    let mut last_advice = "";
+    for item in summary.failed.iter().take(SHOWN_MAX) {
+        // Items that failed for the same reason mostly come together; the advice is said once for them.
+        if last_advice != item.advice && !last_advice.is_empty() {
+            lines.push(format!("    {last_advice}"));
+        }
+        lines.push(format!("  {}", failed_item(item)));
+        last_advice = &item.advice;
+    }
+    if !last_advice.is_empty() {
+        lines.push(format!("    {last_advice}"));
+    }
+    let shown = u64::try_from(summary.failed.len().min(SHOWN_MAX)).unwrap_or(u64::MAX);
+    if summary.failed_count > shown {
+        lines.push(format!("  … and {} more: `backupctl job {}` lists all.", summary.failed_count - shown, job.id));
+    }
+    lines
+}
+
+/// Says one failed item in one line. Most messages name the path; it is put before those that do not.
+pub(crate) fn failed_item(item: &FailedItem) -> String {
+    let path = item.path.to_string();
+    if item.message.contains(&path) { item.message.clone() } else { format!("{path}: {}", item.message) }
+}
+
+fn next_steps(job: &Job, summary: &JobSummary) -> Option<String> {
+    let retry = format!("`backupctl retry {}`", job.id);
+    match (summary.state, job.kind) {
+        (JobState::Partial, JobKind::Backup) => {
+            Some(format!("Next: mend the cause or exclude the items, then {retry}; what is safe is not read again."))
+        }
+        (JobState::Partial, JobKind::Restore) => {
+            Some(format!("Next: mend the cause, then {retry}; kept files are replaced only with `--overwrite`."))
+        }
+        (JobState::Partial, _) => {
+            Some("Next: back up again what is damaged, while its source still exists.".to_owned())
+        }
+        (JobState::Failed, _) => {
+            let advice = summary.error.as_ref().map(|error| error.data.advice.as_str()).unwrap_or_default();
+            Some(format!("{} Then {retry}.", sentence(advice)).trim_start().to_owned())
+        }
+        (JobState::Cancelled, _) => Some(format!("To start it again: {retry}.")),
+        _ => None,
+    }
+}
+
+/// Says what a dry run would do with one item.
+pub(crate) fn planned_item(item: &PlannedItem) -> String {
+    let verb = match item.action {
+        PlannedAction::Create => "create",
+        PlannedAction::Replace => "replace",
+        PlannedAction::Keep => "keep (differs)",
+        PlannedAction::Unchanged => "unchanged",
+        PlannedAction::Delete => "delete",
+        PlannedAction::Unknown => "?",
+    };
+    format!("would {verb}  {}  {}", item.path, if item.bytes > 0 { size(item.bytes) } else { String::new() })
+        .trim_end()
+        .to_owned()
+}
+
+/// Returns the summary of a job that ended without one, such as one that was cancelled before it began.
+pub(crate) fn empty_summary(job: &JobId, state: JobState) -> JobSummary {
+    JobSummary {
+        job: job.clone(),
+        state,
+        snapshot: None,
+        files: 0,
+        bytes: 0,
+        bytes_stored: 0,
+        failed_count: 0,
+        failed: Vec::new(),
+        failed_more: false,
+        error: None,
+    }
+}
+
+fn capital(word: &str) -> String {
+    sentence(word).trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! What a person reads when a job has ended.
+
+use backup_proto::error::{Class, ErrorData, ErrorKind};
+use backup_proto::job::JobError;
+
+use super::*;
+
+fn job(kind: &str) -> Job {
+    serde_json::from_value(serde_json::json!({
+        "id": "k3v9", "kind": kind, "state": "running", "title": "/home/ada to local", "target": "local",
+        "submitted": "2026-01-02T03:04:05Z"
+    }))
+    .unwrap()
+}
+
+fn failed(path: &str, advice: &str) -> FailedItem {
+    FailedItem {
+        path: path.into(),
+        class: Class::Permission,
+        message: format!("cannot read {path}: permission denied"),
+        advice: advice.to_owned(),
+    }
+}
+
+fn summary(state: JobState) -> JobSummary {
+    JobSummary {
+        snapshot: Some("5e1d0b7cffff".to_owned()),
+        files: 400,
+        bytes: 20 * 1024 * 1024,
+        bytes_stored: 1024,
+        ..empty_summary(&"k3v9".into(), state)
+    }
+}
+
+#[test]
+fn a_good_backup_takes_two_lines() {
+    assert_eq!(
+        outcome(&job("backup"), &summary(JobState::Succeeded), &[]),
+        ["Backup k3v9 succeeded.", "Safe in local: 400 files, 20.0 MiB in snapshot 5e1d0b7c; 1.0 KiB of it new."]
+    );
+}
+
+#[test]
+fn a_partial_backup_says_what_is_safe_what_is_missing_and_what_next() {
+    let mut summary = summary(JobState::Partial);
+    summary.failed_count = 3;
+    summary.failed = vec![failed("/a", "Give access."), failed("/b", "Give access."), failed("/c", "Other.")];
+    assert_eq!(
+        outcome(&job("backup"), &summary, &["our own state was left out".to_owned()]),
+        [
+            "Backup k3v9 is partial: done, except for 3 items.",
+            "Safe in local: 400 files, 20.0 MiB in snapshot 5e1d0b7c; 1.0 KiB of it new.",
+            "Not in this snapshot, or not whole:",
+            "  cannot read /a: permission denied",
+            "  cannot read /b: permission denied",
+            "    Give access.",
+            "  cannot read /c: permission denied",
+            "    Other.",
+            "Note: Our own state was left out.",
+            "Next: mend the cause or exclude the items, then `backupctl retry k3v9`; what is safe is not read again.",
+        ]
+    );
+}
+
+#[test]
+fn many_missing_items_are_cut_and_the_way_to_the_rest_is_named() {
+    let mut summary = summary(JobState::Partial);
+    summary.failed_count = 250;
+    summary.failed = (0..100).map(|n| failed(&format!("/{n}"), "Give access.")).collect();
+    let lines = outcome(&job("restore"), &summary, &[]);
+    assert!(lines.iter().any(|line| line == "  … and 240 more: `backupctl job k3v9` lists all."), "{lines:#?}");
+    assert!(lines.len() < 20);
+}
+
+#[test]
+fn a_failed_job_says_why_and_promises_no_snapshot() {
+    let mut summary = summary(JobState::Failed);
+    summary.snapshot = None;
+    let data = ErrorData {
+        kind: ErrorKind::WrongPassword,
+        class: Class::Auth,
+        retryable: false,
+        advice: "Check the password file.".to_owned(),
+    };
+    summary.error = Some(JobError { message: "wrong password for the repository at /r".to_owned(), data });
+    assert_eq!(
+        outcome(&job("backup"), &summary, &[]),
+        [
+            "Backup k3v9 failed.",
+            "Wrong password for the repository at /r.",
+            "Check the password file. Then `backupctl retry k3v9`."
+        ]
+    );
+}
+
+#[test]
+fn a_message_without_the_path_gets_it_and_a_name_that_is_not_utf8_is_escaped() {
+    let mut item = failed("/x", "");
+    item.path = backup_proto::path::WirePath::from_bytes(*b"/x/\xff");
+    item.message = "changed while it was read".to_owned();
+    assert_eq!(failed_item(&item), "/x/\\xff: changed while it was read");
+}
