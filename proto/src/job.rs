@@ -1,4 +1,4 @@
-//! The nouns of a job: what it is to do, how far it is, why it waits and how it ended.
+//! The nouns of a job: its id, kind, state, priority and attempts, and why it waits.
 
 use std::fmt;
 
@@ -6,12 +6,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Class, ErrorData};
-use crate::path::WirePath;
+pub use crate::outcome::{FailedItem, JobError, JobSummary, PlannedAction, PlannedItem, Progress, SUMMARY_FAILED_MAX};
 use crate::spec::JobSpec;
-
-/// Failed items that a summary carries at most; the rest is in the ledger (`job.failures`).
-pub const SUMMARY_FAILED_MAX: usize = 100;
 
 /// The name of a job: short, sortable by age, unique; people type as much of its start as is unique.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -157,36 +153,6 @@ impl Priority {
     }
 }
 
-/// How far a job has come. All counts are since the start of the job.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Progress {
-    /// Files finished.
-    pub files: u64,
-    /// Folders finished.
-    pub folders: u64,
-    /// Files there are in all, once known.
-    pub files_total: Option<u64>,
-    /// Backup: source bytes looked at. Restore: bytes now right in the destination. Verify: stored bytes checked.
-    pub bytes: u64,
-    /// Bytes there are in all, once known.
-    pub bytes_total: Option<u64>,
-    /// The part of `bytes` that needed no reading because nothing changed.
-    pub bytes_unchanged: u64,
-    /// The part of `bytes` that was read and found to be stored already.
-    pub bytes_known: u64,
-    /// By how much the repository grew.
-    pub bytes_stored: u64,
-    /// Current speed over all of `bytes`.
-    pub bytes_per_second: Option<u64>,
-    /// How long it will still take, once that can be said.
-    pub eta_seconds: Option<u64>,
-    /// The file that is being worked on.
-    pub current: Option<WirePath>,
-    /// Items that could not be done so far.
-    pub failed_count: u64,
-}
-
 /// Which decider said no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -225,86 +191,6 @@ pub struct Verdict {
     /// When it is decided again at the latest, where that is known.
     #[serde(default)]
     pub next_look: Option<Timestamp>,
-}
-
-/// One item that could not be done, or not wholly.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct FailedItem {
-    /// The file, folder or object.
-    pub path: WirePath,
-    /// Why, for programs.
-    pub class: Class,
-    /// Why, for people.
-    pub message: String,
-    /// What to do about it.
-    pub advice: String,
-}
-
-/// What a dry run of a restore would do with one item.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PlannedItem {
-    /// The path in the destination.
-    pub path: WirePath,
-    /// What would happen to it.
-    pub action: PlannedAction,
-    /// Bytes that would be written.
-    #[serde(default)]
-    pub bytes: u64,
-}
-
-/// What a restore would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PlannedAction {
-    /// It is not there and would be made.
-    Create,
-    /// It is there, differs, and would be replaced.
-    Replace,
-    /// It is there, differs, and would be kept.
-    Keep,
-    /// It is there and right already.
-    Unchanged,
-    /// It is not in the snapshot and would be deleted.
-    Delete,
-    /// An action this program does not know yet.
-    #[serde(other)]
-    Unknown,
-}
-
-/// How a job ended; the last line of `backup --json` and `restore --json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct JobSummary {
-    /// The job.
-    pub job: JobId,
-    /// Its final state.
-    pub state: JobState,
-    /// The snapshot that was made or restored.
-    pub snapshot: Option<String>,
-    /// Files done.
-    pub files: u64,
-    /// Backup: source bytes looked at. Restore: bytes now right in the destination.
-    pub bytes: u64,
-    /// By how much the repository grew; 0 for a restore.
-    pub bytes_stored: u64,
-    /// Items that could not be done.
-    pub failed_count: u64,
-    /// The first of them, at most [`SUMMARY_FAILED_MAX`], fewer where a line would become too long.
-    pub failed: Vec<FailedItem>,
-    /// Whether there are more than `failed` lists.
-    pub failed_more: bool,
-    /// Why the job as a whole failed, if it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<JobError>,
-}
-
-/// Why a job as a whole failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct JobError {
-    /// What happened, as a sentence.
-    pub message: String,
-    /// Kind, class, whether it is tried again, and what to do.
-    #[serde(flatten)]
-    pub data: ErrorData,
 }
 
 /// One try of a job.

@@ -5,8 +5,8 @@
 //! A client finds the socket ([`endpoint`]), connects and checks who listens ([`local`]). Both sides write one JSON
 //! object a line ([`line`]). The client says `hello` with the protocol versions it knows; the server answers with
 //! the one they will speak ([`version`]). From then on the client makes calls: each is a row of the table in
-//! [`message`], with its parameters in [`params`], the right it needs, and its result, which is made of nouns:
-//! [`job`] and [`spec`], [`snapshot`], [`target`], [`status`]. A call that changes something carries a `request_id`,
+//! [`message`], with its parameters in [`params`], the right it needs, and its result ([`answer`]), which is made of
+//! nouns: [`job`], [`spec`] and [`outcome`], [`snapshot`], [`target`], [`status`]. A call that changes something carries a `request_id`,
 //! so that it can be made again when the answer was lost. Lists come in pages ([`page`]).
 //!
 //! A watcher subscribes: it gets the present state once, then events ([`event`]) that each carry a cursor, from
@@ -18,6 +18,7 @@
 //! [`client`] does all of this in Rust. The same from the other side is in `docs/protocol.md`, and [`schema`] makes
 //! the OpenRPC document from these types.
 
+pub mod answer;
 pub mod bulk;
 pub mod client;
 pub mod endpoint;
@@ -27,6 +28,7 @@ pub mod job;
 pub mod line;
 pub mod local;
 pub mod message;
+pub mod outcome;
 pub mod page;
 pub mod params;
 pub mod path;

@@ -1,11 +1,11 @@
 //! The parameters of every method, one type each, in the order of the table in [`crate::message`].
 
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::answer::{BulkOpened, BulkToken, DaemonPaused, JobReasons, JobsSubmitted, PlanAdded};
 use crate::event::{Cursor, Topic};
-use crate::job::{Job, JobId, JobState, Priority, Verdict};
+use crate::job::{JobId, JobState, Priority};
 use crate::page::PageRequest;
 use crate::path::WirePath;
 use crate::spec::{JobSpec, SnapshotQuery};
@@ -281,56 +281,4 @@ params! {
     ConfigShow {}
     /// Asks what is wrong with the configuration file on disk.
     ConfigCheckNow {}
-}
-
-/// The answer to `daemon.pause` and `daemon.resume`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct DaemonPaused {
-    /// The pause now in force, if any.
-    pub paused: Option<crate::status::Pause>,
-}
-
-/// The answer to `job.submit`: the jobs are safe in the queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct JobsSubmitted {
-    /// Never empty; one for each target of a plan.
-    pub jobs: Vec<JobId>,
-}
-
-/// The answer to `job.why`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct JobReasons {
-    /// The job.
-    pub job: Job,
-    /// What each decider says, in the order they are asked; the first that is not `ready` is why it waits.
-    pub verdicts: Vec<Verdict>,
-}
-
-/// The answer to a change of the daemon's targets or plans that has no more to say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PlanAdded {
-    /// The plan as it is now.
-    pub plan: Plan,
-    /// The configuration file that was changed.
-    pub config: WirePath,
-}
-
-/// The answer to `snapshot.cat`: open a second connection, say `hello`, call `bulk.open` with the token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BulkToken {
-    /// Works once, for a short time, for the same user.
-    pub token: String,
-    /// When it stops working.
-    pub expires: Timestamp,
-    /// How many bytes will come, where that is known.
-    #[serde(default)]
-    pub size_bytes: Option<u64>,
-}
-
-/// The answer to `bulk.open`; frames follow (see [`crate::bulk`]).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BulkOpened {
-    /// How many bytes will come, where that is known.
-    #[serde(default)]
-    pub size_bytes: Option<u64>,
 }
