@@ -1,27 +1,27 @@
-//! What workers and queries share: the clock, the store, the targets and the configuration in force.
+//! What workers and queries share: the clock, the targets, the ledger and the configuration in force.
 
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigFile};
-use crate::store::Store;
+use crate::ledger::Ledger;
 use crate::targets::Targets;
 
 /// What everything outside the loop may use. It holds no job: those belong to the loop.
 pub struct Context {
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What survives; for facts of workers and queries, under their own keys.
-    pub store: Store,
     /// The targets, and the config that says which there are.
     pub targets: Targets,
+    /// The lists of failed and planned items.
+    pub ledger: Ledger,
 }
 
 impl Context {
     /// Puts it together.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, store: Store, targets: Targets) -> Self {
-        Self { clock, store, targets }
+    pub fn new(clock: Arc<dyn Clock>, targets: Targets, ledger: Ledger) -> Self {
+        Self { clock, targets, ledger }
     }
 
     /// Returns the configuration in force: the file as it is now, or, while somebody's edit of it is wrong, as it

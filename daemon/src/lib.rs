@@ -8,6 +8,7 @@ pub mod error;
 pub mod identity;
 pub mod inbox;
 pub mod job;
+pub mod ledger;
 pub mod progress;
 pub mod query;
 pub mod queue;

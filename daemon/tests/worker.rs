@@ -17,9 +17,9 @@ use backupd::context::Context;
 use backupd::identity::Identity;
 use backupd::inbox::{Event, Inbox, News};
 use backupd::job::{Ended, How, Job};
-use backupd::store::Store;
+use backupd::ledger::Ledger;
 use backupd::targets::{Targets, TargetsOptions};
-use backupd::worker::{ledger, spawn};
+use backupd::worker::spawn;
 use tempfile::TempDir;
 
 /// A daemon's house without its loop: the test reads the inbox itself.
@@ -47,8 +47,8 @@ impl House {
             clock: clock.clone(),
         })
         .expect("the state is readable");
-        let (store, _) = Store::open(&path("state/store"), "test").expect("it opens");
-        let context = Arc::new(Context::new(clock, store, targets));
+        let ledger = Ledger::open(&path("state")).expect("it opens");
+        let context = Arc::new(Context::new(clock, targets, ledger));
         Self { folder, context }
     }
 
@@ -170,9 +170,8 @@ fn a_source_that_is_missing_is_named_and_one_that_is_there_is_saved() {
     assert!(ended.totals.snapshot.is_some());
     assert_eq!(ended.totals.failed[0].path.as_path(), house.path("missing"));
     assert!(said.iter().any(|news| matches!(news, News::ItemFailed(_))));
-    let list = ledger::path(&house.path("state"), &JobId::from("j1"), ledger::List::Failures);
-    let page = ledger::read_page::<FailedItem>(&list, &PageRequest::default()).expect("it is readable");
-    assert_eq!(page.items, ended.totals.failed);
+    let page = house.context.ledger.page::<FailedItem>(&JobId::from("j1"), 1, &PageRequest::default());
+    assert_eq!(page.expect("it is readable").items, ended.totals.failed);
 }
 
 #[test]
@@ -227,12 +226,13 @@ fn a_cancelled_gate_ends_a_backup_as_cancelled_and_leaves_no_lock() {
 }
 
 #[test]
-fn a_state_folder_that_takes_no_lists_fails_the_attempt_and_says_where() {
+fn a_state_folder_that_takes_no_journal_fails_the_attempt_and_says_where() {
     let house = House::new("");
-    // A file where the folder of the jobs' lists belongs: it refuses root as well.
-    fs::write(house.path("state/jobs"), "").expect("it is written");
+    fs::write(house.path("source/a"), "a").expect("it is written");
+    // A file where the folder of the journals belongs: it refuses root as well.
+    fs::write(house.path("state/packs"), "").expect("it is written");
     let (ended, _) = house.run("j1", backup_of(&[&house.path("source")]));
     let How::Failed(error) = ended.how else { panic!("{:?}", ended.how) };
     assert_eq!(error.data.kind, ErrorKind::StateUnwritable);
-    assert!(error.message.contains("state/jobs"), "{}", error.message);
+    assert!(error.message.contains("state/packs"), "{}", error.message);
 }

@@ -8,49 +8,53 @@ mod plan;
 mod snapshot;
 mod target;
 
+use std::io;
+use std::sync::Arc;
+
 use backup_proto::error::{ErrorKind, RpcError};
-use backup_proto::job::JobId;
 use backup_proto::message::Request;
-use backup_proto::page::PageRequest;
+use backup_proto::params::SnapshotCat;
 use backup_proto::status::{Condition, Conditions};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::worker::ledger::{self, List};
 
-/// Answers a call, if it is one of those that are answered here.
+/// Answers a call. It may take its time: the caller has a thread for it.
 ///
-/// After a change of the config (`target.add`, `plan.add`) the loop is to be told with
-/// [`Event::Configured`](crate::inbox::Event::Configured).
-#[must_use]
-pub fn answer(request: &Request, context: &Context) -> Option<Result<Value, RpcError>> {
-    Some(match request {
+/// # Errors
+/// What the client is to be told.
+pub fn answer(context: &Arc<Context>, request: &Request) -> Result<Value, RpcError> {
+    match request {
         Request::SnapshotList(params) => json(snapshot::list(params, context)),
         Request::TargetList(params) => json(Ok(target::list(params, context))),
         Request::TargetAdd(params) => json(target::add(params, context)),
         Request::TargetInit(params) => json(target::init(&params.name, context)),
         Request::TargetAdopt(params) => json(target::adopt(&params.name, context)),
         Request::TargetCheckNow(params) => json(target::check(&params.name, context)),
-        Request::PlanList(params) => json(plan::list(params, context)),
+        Request::PlanList(params) => json(Ok(plan::list(params, context))),
         Request::PlanAdd(params) => json(plan::add(&params.plan, context)),
         Request::ConditionsGet(_) => json(Ok(conditions())),
         Request::ConfigShow(_) => json(config::show(context)),
         Request::ConfigCheckNow(_) => json(Ok(config::check_now(context))),
-        _ => return None,
-    })
+        other => Err(unknown(other.method().name)),
+    }
 }
 
-/// Returns a page of one of a job's long lists. `job` is its whole id.
+/// Writes the contents of a file in a snapshot to `out`, piece by piece.
 ///
 /// # Errors
-/// A position that is none, or a list that cannot be read.
-pub fn job_list(job: &JobId, list: List, page: &PageRequest, context: &Context) -> Result<Value, RpcError> {
-    let path = ledger::path(context.targets.state(), job, list);
-    match list {
-        List::Failures => json(ledger::read_page::<backup_proto::job::FailedItem>(&path, page)),
-        List::Planned => json(ledger::read_page::<backup_proto::job::PlannedItem>(&path, page)),
-    }
+/// What the client is to be told; an error of `out` ends it as `cancelled`.
+pub fn cat(
+    _context: &Arc<Context>,
+    _params: &SnapshotCat,
+    _out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), RpcError> {
+    Err(unknown("snapshot.cat"))
+}
+
+fn unknown(method: &str) -> RpcError {
+    RpcError::new(ErrorKind::MethodNotFound, format!("this version cannot do `{method}` yet"), "Use a later version.")
 }
 
 fn json<T: Serialize>(result: Result<T, RpcError>) -> Result<Value, RpcError> {

@@ -10,7 +10,7 @@ use super::config::{edit_error, utf8};
 use crate::config::{NewPlan, PlanConfig};
 use crate::context::Context;
 
-pub(super) fn list(params: &PlanList, context: &Context) -> Result<Page<Plan>, RpcError> {
+pub(super) fn list(params: &PlanList, context: &Context) -> Page<Plan> {
     let config = context.config();
     let mut builder = PageBuilder::new(&params.page);
     let after = params.page.after.as_deref().unwrap_or_default();
@@ -19,7 +19,7 @@ pub(super) fn list(params: &PlanList, context: &Context) -> Result<Page<Plan>, R
             break;
         }
     }
-    Ok(builder.finish())
+    builder.finish()
 }
 
 pub(super) fn add(plan: &Plan, context: &Context) -> Result<PlanAdded, RpcError> {

@@ -75,8 +75,7 @@ impl Failure {
 
 /// Runs one attempt of a job to its end.
 pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox) -> Ended {
-    let state = context.targets.state();
-    let opened = Reporter::open(job, state, Arc::clone(&context.clock), inbox.clone());
+    let opened = Reporter::open(job, context, inbox.clone());
     let (reporter, adopt) = match opened {
         Ok(opened) => opened,
         Err(error) => return Ended { how: Failure::State(error).how(), totals: Totals::default() },

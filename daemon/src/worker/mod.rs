@@ -3,7 +3,6 @@
 mod attempt;
 mod backup;
 pub mod find;
-pub mod ledger;
 pub mod packs;
 pub mod reporter;
 

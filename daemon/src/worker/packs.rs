@@ -13,9 +13,13 @@ use backup_engine::monitor::{PackRecord, PackedBlob};
 use backup_proto::job::JobId;
 use serde::{Deserialize, Serialize};
 
-use super::ledger;
 use crate::error::{Error, Result};
 use crate::store::files::sync_folder;
+
+/// Returns the folder of the jobs' journals.
+fn folder(state: &Path) -> PathBuf {
+    state.join("packs")
+}
 
 /// A pack as it is written down.
 #[derive(Serialize, Deserialize)]
@@ -38,7 +42,7 @@ impl PackJournal {
     /// # Errors
     /// The state folder cannot be read.
     pub fn open(state: &Path, job: &JobId) -> Result<(Self, Vec<PackRecord>)> {
-        let path = ledger::folder(state).join(format!("{job}.packs"));
+        let path = folder(state).join(format!("{job}.jsonl"));
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
@@ -159,7 +163,7 @@ mod tests {
         let (mut journal, _) = PackJournal::open(state.path(), &job).expect("it opens");
         journal.add(&pack(0)).expect("it is written");
         journal.add(&pack(1)).expect("it is written");
-        let path = ledger::folder(state.path()).join("j1.packs");
+        let path = folder(state.path()).join("j1.jsonl");
         let whole = fs::read(&path).expect("it is there");
         let first = encode(&pack(0)).expect("it is JSON").len();
         for length in 0..whole.len() {

@@ -7,12 +7,13 @@ use backup_engine::Monitor;
 use backup_engine::monitor::{ItemFailure, PackRecord, Progress};
 use backup_proto::job::{FailedItem, JobId, PlannedItem, SUMMARY_FAILED_MAX};
 
-use super::ledger::{LedgerWriter, List};
 use super::packs::PackJournal;
 use crate::clock::Clock;
+use crate::context::Context;
 use crate::error::Result;
 use crate::inbox::{Event, Inbox, News};
 use crate::job::{Job, Totals};
+use crate::ledger::LedgerWriter;
 use crate::progress::Tracker;
 use crate::wire;
 
@@ -28,8 +29,8 @@ pub struct Reporter {
 
 struct State {
     tracker: Tracker,
-    failures: LedgerWriter,
-    planned: LedgerWriter,
+    failures: LedgerWriter<FailedItem>,
+    planned: LedgerWriter<PlannedItem>,
     failed_count: u64,
     failed: Vec<FailedItem>,
     /// Why the ledger is not whole, if it is not.
@@ -41,31 +42,34 @@ impl Reporter {
     ///
     /// # Errors
     /// The state folder cannot be written.
-    pub fn open(job: &Job, state: &Path, clock: Arc<dyn Clock>, inbox: Inbox) -> Result<(Self, Vec<PackRecord>)> {
-        let (packs, adopt) = PackJournal::open(state, &job.id)?;
+    pub fn open(job: &Job, context: &Context, inbox: Inbox) -> Result<(Self, Vec<PackRecord>)> {
+        let (packs, adopt) = PackJournal::open(context.targets.state(), &job.id)?;
+        let (clock, attempt) = (Arc::clone(&context.clock), job.attempt_count());
         let state = State {
             tracker: Tracker::new(clock.now().boot),
-            failures: LedgerWriter::create(state, &job.id, List::Failures)?,
-            planned: LedgerWriter::create(state, &job.id, List::Planned)?,
+            failures: context.ledger.writer(&job.id, attempt),
+            planned: context.ledger.writer(&job.id, attempt),
             failed_count: 0,
             failed: Vec::new(),
             ledger_problem: None,
         };
-        let (job, attempt) = (job.id.clone(), job.attempt_count());
-        Ok((Self { job, attempt, inbox, clock, state: Mutex::new(state), packs: Mutex::new(packs) }, adopt))
+        Ok((
+            Self { job: job.id.clone(), attempt, inbox, clock, state: Mutex::new(state), packs: Mutex::new(packs) },
+            adopt,
+        ))
     }
 
     /// Notes what a dry run would do with one item.
     pub fn plan(&self, item: &PlannedItem) {
         let mut state = self.state();
-        let written = state.planned.add(item);
+        let written = state.planned.append(item);
         state.note_ledger(written);
     }
 
     /// Returns what was done so far, and makes the lists durable.
     pub fn finish(&self) -> Totals {
         let mut state = self.state();
-        let synced = state.failures.finish().and_then(|()| state.planned.finish());
+        let synced = state.failures.finish().and(state.planned.finish());
         state.note_ledger(synced);
         let done = *state.tracker.done();
         let totals = Totals {
@@ -127,7 +131,7 @@ impl Monitor for Reporter {
     fn item_failed(&self, failure: ItemFailure) {
         let item = wire::failed_item(failure);
         let mut state = self.state();
-        let written = state.failures.add(&item);
+        let written = state.failures.append(&item);
         state.note_ledger(written);
         state.tracker.count_failure();
         state.failed_count += 1;
