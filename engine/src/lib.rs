@@ -21,6 +21,7 @@ pub mod pack;
 pub mod polynomial;
 pub mod rabin;
 pub mod repository;
+pub mod restorer;
 pub mod seal;
 pub mod snapshot;
 pub mod source;

@@ -175,6 +175,13 @@ impl Index {
         self.entries.iter().filter(|entry| entry.kind() == kind).map(|entry| u64::from(entry.length)).sum()
     }
 
+    /// Returns how many bytes the contents of the blobs of a kind are.
+    #[must_use]
+    pub fn contents(&self, kind: BlobKind) -> u64 {
+        let entries = self.entries.iter().filter(|entry| entry.kind() == kind);
+        entries.map(|entry| self.location(entry).contents_length()).sum()
+    }
+
     /// Returns a copy without the blobs of packs for which `keep` says no.
     #[must_use]
     pub(crate) fn retain_packs(&self, keep: impl Fn(&PackId, u64) -> bool) -> Self {

@@ -1,0 +1,286 @@
+//! The restore's walk: folders are made on the way down, files gathered into batches, and folders get their metadata
+//! when everything in them is there.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::batch::{FileJob, restore_files};
+use super::session::Session;
+use super::special::restore_special;
+use super::target::Target;
+use super::walk::{Selection, Start, Visit, join};
+use crate::error::{Error, Result};
+use crate::source::handle::Place;
+use crate::tree::{Node, NodeKind};
+
+/// A batch is restored when it holds this many files: enough to read packs in order, few enough to keep in memory.
+const BATCH_FILES: usize = 16 * 1024;
+
+/// The same for chunks.
+const BATCH_CHUNKS: usize = 64 * 1024;
+
+/// The same for folders and files of several chunks, which are held open.
+const BATCH_OPEN: usize = 256;
+
+/// Restores what a walk meets.
+pub(super) struct Restorer<'s, 'a> {
+    session: &'s Session<'a>,
+    selection: &'s Selection,
+    start: &'s Start,
+    root: Arc<Target>,
+    /// The folders that lead to where the walk is.
+    levels: Vec<Level>,
+    batch: Vec<FileJob>,
+    chunks: usize,
+    open: usize,
+    /// Further names of files in the batch, or of ones that are there.
+    links: Vec<(FileJob, LinkKey)>,
+    /// Where the first name of a file with several is.
+    firsts: HashMap<LinkKey, First>,
+    /// Folders that are done but for their metadata; each after those in it.
+    closed: Vec<(Arc<Target>, Node)>,
+    /// Names at the top of the destination that are in the snapshot.
+    top_names: HashSet<OsString>,
+}
+
+struct Level {
+    node: Node,
+    target: Option<Arc<Target>>,
+    path: Vec<u8>,
+    names: HashSet<OsString>,
+}
+
+/// What tells that two entries are names of one file: never the number alone, since folders from several machines may
+/// have been put together.
+type LinkKey = (u64, u64, [u8; 32]);
+
+/// The first name of a file with several, as folders from the destination down.
+struct First {
+    folders: Vec<OsString>,
+    name: OsString,
+    /// Whether it is there; else it is in the batch, or failed.
+    done: bool,
+}
+
+impl<'s, 'a> Restorer<'s, 'a> {
+    pub(super) fn new(session: &'s Session<'a>, selection: &'s Selection, start: &'s Start, root: Target) -> Self {
+        Self {
+            session,
+            selection,
+            start,
+            root: Arc::new(root),
+            levels: Vec::new(),
+            batch: Vec::new(),
+            chunks: 0,
+            open: 0,
+            links: Vec::new(),
+            firsts: HashMap::new(),
+            closed: Vec::new(),
+            top_names: HashSet::new(),
+        }
+    }
+
+    /// Restores what is left, and makes all of it durable. After an error, what was begun is left for a later attempt.
+    pub(super) fn finish(mut self, walked: Result<()>) -> Result<()> {
+        walked?;
+        self.flush()?;
+        if self.session.options.delete {
+            let (root, names) = (self.root.clone(), std::mem::take(&mut self.top_names));
+            self.delete_others(&root, &self.start.path.clone(), &names);
+        }
+        // A destination that was made for a folder's contents stands for that folder; one that was there is the user's.
+        if let Some(node) = self.start.node.as_ref().filter(|_| self.root.is_made()) {
+            self.session.apply(node, Place::Open(self.root.as_fd()), self.root.path());
+        }
+        self.root.sync().map_err(Error::io("sync", self.root.path()))
+    }
+
+    fn names(&mut self) -> &mut HashSet<OsString> {
+        match self.levels.last_mut() {
+            Some(level) => &mut level.names,
+            None => &mut self.top_names,
+        }
+    }
+
+    /// Returns the folder that the walk is in, which is made if it was not yet.
+    fn target(&mut self) -> Result<Arc<Target>, (PathBuf, Error)> {
+        let made = self.levels.iter().rposition(|level| level.target.is_some());
+        let mut target = made.and_then(|at| self.levels[at].target.clone()).unwrap_or_else(|| self.root.clone());
+        for level in &mut self.levels[made.map_or(0, |at| at + 1)..] {
+            let name = OsStr::from_bytes(&level.node.name);
+            let path = target.path().join(name);
+            let child = match target.child(name) {
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::NotADirectory
+                        && self.session.may_replace(&level.node, None) =>
+                {
+                    target.remove(name).and_then(|()| target.child(name))
+                }
+                other => other,
+            };
+            target = Arc::new(child.map_err(|error| (path.clone(), Error::io("create", path)(error)))?);
+            level.target = Some(target.clone());
+            self.session.count(|summary| summary.folders += 1);
+        }
+        Ok(target)
+    }
+
+    fn file(&mut self, target: Arc<Target>, node: &Node) -> Result<()> {
+        let name = OsString::from_vec(node.name.clone());
+        let job = FileJob { target, name, node: node.clone() };
+        if node.links > 1 && node.inode != 0 {
+            let key = link_key(node);
+            if self.firsts.contains_key(&key) {
+                self.links.push((job, key));
+                return Ok(());
+            }
+            let folders = self.levels.iter().map(|level| OsString::from_vec(level.node.name.clone())).collect();
+            self.firsts.insert(key, First { folders, name: job.name.clone(), done: false });
+        }
+        self.add(job)
+    }
+
+    fn add(&mut self, job: FileJob) -> Result<()> {
+        let chunks = job.node.content.as_ref().map_or(0, Vec::len);
+        self.chunks += chunks;
+        self.open += usize::from(chunks > 1);
+        self.batch.push(job);
+        let is_full = self.batch.len() >= BATCH_FILES || self.chunks >= BATCH_CHUNKS || self.open >= BATCH_OPEN;
+        if is_full { self.flush() } else { Ok(()) }
+    }
+
+    /// Restores the batch, then the further names of files, then the metadata of folders that are done.
+    fn flush(&mut self) -> Result<()> {
+        (self.chunks, self.open) = (0, 0);
+        let jobs = std::mem::take(&mut self.batch);
+        for (job, done) in restore_files(self.session, jobs)? {
+            if done
+                && job.node.links > 1
+                && let Some(first) = self.firsts.get_mut(&link_key(&job.node))
+            {
+                first.done = true;
+            }
+        }
+        let links = std::mem::take(&mut self.links);
+        let not_linked: Vec<FileJob> = links.into_iter().filter_map(|(job, key)| self.link(job, &key)).collect();
+        restore_files(self.session, not_linked)?;
+        for (target, node) in std::mem::take(&mut self.closed) {
+            if target.is_made() || self.session.may_touch() {
+                self.session.apply(&node, Place::Open(target.as_fd()), target.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a further name of a file; gives the job back if that cannot be, so that it is restored on its own.
+    fn link(&self, job: FileJob, key: &LinkKey) -> Option<FileJob> {
+        let Some(first) = self.firsts.get(key).filter(|first| first.done) else { return Some(job) };
+        if job.target.look(&job.name).ok()?.is_some() {
+            return Some(job);
+        }
+        let mut folder = self.root.clone();
+        for name in &first.folders {
+            match folder.existing_child(name) {
+                Ok(child) => folder = Arc::new(child),
+                Err(_) => return Some(job),
+            }
+        }
+        match folder.link_to(&first.name, &job.target, &job.name) {
+            Ok(()) => {
+                self.session.restored_file(job.node.size, job.node.size);
+                None
+            }
+            Err(_) => Some(job),
+        }
+    }
+
+    /// Removes what is in a folder of the destination and not in the snapshot's.
+    fn delete_others(&self, target: &Target, path: &[u8], names: &HashSet<OsString>) {
+        let listed = match target.names() {
+            Ok(listed) => listed,
+            Err(error) => return self.session.item_error(target.path(), &Error::io("list", target.path())(error)),
+        };
+        for name in listed {
+            if names.contains(&name) || !self.selection.takes(&join(path, name.as_bytes())) {
+                continue;
+            }
+            match target.remove(&name) {
+                Ok(()) => self.session.count(|summary| summary.deleted += 1),
+                Err(error) => {
+                    let path = target.path().join(&name);
+                    self.session.item_error(&path, &Error::io("remove", &path)(error));
+                }
+            }
+        }
+    }
+}
+
+impl Visit for Restorer<'_, '_> {
+    fn enter(&mut self, path: &[u8], node: &Node, selected: bool) -> Result<bool> {
+        self.names().insert(OsString::from_vec(node.name.clone()));
+        let level = Level { node: node.clone(), target: None, path: path.to_vec(), names: HashSet::new() };
+        self.levels.push(level);
+        if !selected {
+            return Ok(true);
+        }
+        match self.target() {
+            Ok(_) => Ok(true),
+            Err((path, error)) => {
+                self.levels.pop();
+                match error {
+                    Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotADirectory => {
+                        self.session.kept(&path)
+                    }
+                    error => self.session.item_error(&path, &error),
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    fn leave(&mut self) -> Result<()> {
+        let Some(level) = self.levels.pop() else { return Ok(()) };
+        let Some(target) = level.target else { return Ok(()) };
+        if self.session.options.delete {
+            self.delete_others(&target, &level.path, &level.names);
+        }
+        self.session.progress(&crate::monitor::Progress { folders: 1, ..Default::default() });
+        self.closed.push((target, level.node));
+        if self.closed.len() >= BATCH_OPEN { self.flush() } else { Ok(()) }
+    }
+
+    fn entry(&mut self, _: &[u8], node: &Node) -> Result<()> {
+        self.names().insert(OsString::from_vec(node.name.clone()));
+        let target = match self.target() {
+            Ok(target) => target,
+            Err((path, error)) => {
+                self.session.item_error(&path, &error);
+                return Ok(());
+            }
+        };
+        match node.kind {
+            NodeKind::File => self.file(target, node)?,
+            _ => restore_special(self.session, &target, node),
+        }
+        Ok(())
+    }
+
+    fn broken(&mut self, path: &[u8], error: Error) {
+        let path = self.session.destination(&self.start.path, path);
+        self.session.item_error(&path, &error);
+    }
+}
+
+fn link_key(node: &Node) -> LinkKey {
+    let mut contents = Sha256::new();
+    for id in node.content.iter().flatten() {
+        contents.update(id.0);
+    }
+    (node.device_id, node.inode, contents.finalize().into())
+}

@@ -1,0 +1,144 @@
+//! Restoring: from a snapshot to folders and files.
+//!
+//! ```text
+//! snapshot ─► trees ─► entries, in batches ─► ranges of packs ─► open + verify ─► write at offset ─► metadata ─► name
+//! ```
+//! Every piece of data is checked against its id before it is written. A repository is not trusted further than that:
+//! names cannot lead out of the destination, no link that was there is followed, and the numbers of entries and bytes
+//! are bounded.
+
+mod batch;
+mod folders;
+mod options;
+mod plan;
+mod preview;
+mod session;
+mod special;
+mod target;
+mod walk;
+
+pub use options::{Action, Overwrite, PlannedItem, RestoreLimits, RestoreOptions, RestoreSummary};
+
+use std::sync::Arc;
+
+use crate::control::Gate;
+use crate::error::{Error, Result};
+use crate::id::{BlobHandle, BlobKind};
+use crate::monitor::Monitor;
+use crate::repository::Repository;
+use crate::snapshot::Snapshot;
+use crate::storage::{FileKind, FileName};
+use crate::tree::Node;
+use folders::Restorer;
+use preview::Preview;
+use session::Session;
+use target::Target;
+use walk::{Bounds, Selection, Start, Visit, start, walk};
+
+/// Restores a snapshot, or a part of it, into a folder.
+///
+/// What cannot be restored is reported to the monitor; the rest is. Interrupted at any moment, a further call with the
+/// same options goes on: what is there and right is not fetched again.
+///
+/// # Errors
+/// [`Error::NotFound`] if there is no such snapshot or path, [`Error::Limit`] if there is more to restore than the
+/// limits allow, [`Error::Cancelled`] and [`Error::Suspended`] when the gate says so, the storage's own.
+pub fn restore(
+    repository: &Arc<Repository>,
+    options: &RestoreOptions,
+    gate: &Gate,
+    monitor: &dyn Monitor,
+) -> Result<RestoreSummary> {
+    load_index(repository, monitor)?;
+    let snapshot: Snapshot = repository.read_json(&FileName::new(FileKind::Snapshot, options.snapshot.0))?;
+    let selection = Selection::new(&options.include, &options.exclude)?;
+    let start = find_start(repository, &snapshot, options)?;
+    let session = Session::new(repository, options, gate, monitor);
+    let bounds = Bounds::new(&options.limits, repository);
+    let mut needs = Needs::new(repository);
+    walk(repository, &start, &selection, bounds, gate, &mut needs)?;
+    if needs.misses {
+        repository.index_unlisted_packs()?;
+    }
+    monitor.total(needs.files, needs.bytes);
+    // The walk above may have known too little of the sizes.
+    let bounds = Bounds::new(&options.limits, repository);
+    if options.dry_run {
+        let mut preview = Preview::new(&session, &selection, &start)?;
+        walk(repository, &start, &selection, bounds, gate, &mut preview)?;
+        preview.close()?;
+        return Ok(session.take_summary());
+    }
+    let root = Target::root(&options.destination).map_err(Error::io("create", &options.destination))?;
+    let mut restorer = Restorer::new(&session, &selection, &start, root);
+    let walked = walk(repository, &start, &selection, bounds, gate, &mut restorer);
+    restorer.finish(walked)?;
+    Ok(session.take_summary())
+}
+
+/// Loads the index; where index files cannot be read, the packs' own headers stand in.
+fn load_index(repository: &Repository, monitor: &dyn Monitor) -> Result<()> {
+    let damaged = repository.load_index()?;
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    for (id, error) in &damaged {
+        monitor.notice(&format!("Index {} cannot be used; the packs themselves are asked: {error}", id.short()));
+    }
+    repository.index_unlisted_packs()?;
+    Ok(())
+}
+
+/// Finds where the restore begins; a tree that no index lists may still be in a pack.
+fn find_start(repository: &Repository, snapshot: &Snapshot, options: &RestoreOptions) -> Result<Start> {
+    let find = || start(repository, &snapshot.tree, options.path.as_deref());
+    match find() {
+        Err(Error::Damaged { .. }) => {
+            repository.index_unlisted_packs()?;
+            find()
+        }
+        other => other,
+    }
+}
+
+/// Counts what is needed, and notices whether some of it is not in the index.
+struct Needs<'a> {
+    repository: &'a Repository,
+    files: u64,
+    bytes: u64,
+    misses: bool,
+}
+
+impl<'a> Needs<'a> {
+    fn new(repository: &'a Repository) -> Self {
+        Self { repository, files: 0, bytes: 0, misses: false }
+    }
+
+    fn need(&mut self, kind: BlobKind, id: &crate::id::BlobId) {
+        self.misses = self.misses || !self.repository.index().contains(&BlobHandle { kind, id: *id });
+    }
+}
+
+impl Visit for Needs<'_> {
+    fn enter(&mut self, _: &[u8], node: &Node, _: bool) -> Result<bool> {
+        if let Some(id) = &node.subtree {
+            self.need(BlobKind::Tree, id);
+        }
+        Ok(true)
+    }
+
+    fn leave(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn entry(&mut self, _: &[u8], node: &Node) -> Result<()> {
+        for id in node.content.iter().flatten() {
+            self.need(BlobKind::Data, id);
+        }
+        self.files += u64::from(node.kind == crate::tree::NodeKind::File);
+        self.bytes += walk::contents_length(self.repository, node);
+        Ok(())
+    }
+
+    fn broken(&mut self, _: &[u8], _: Error) {}
+}

@@ -1,0 +1,119 @@
+//! Which bytes of which packs a batch of files needs, in the order in which they are read. Pure.
+
+use std::collections::HashMap;
+
+use crate::id::{BlobHandle, BlobId, BlobKind, PackId};
+use crate::index::Location;
+
+/// The most bytes that are read at once; a larger blob is read alone.
+const READ_MAX: u64 = 4 * 1024 * 1024;
+
+/// Unneeded bytes between two blobs that are read along rather than skipped.
+const GAP_MAX: u64 = 64 * 1024;
+
+/// One read from a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Read {
+    pub(super) pack: PackId,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+    pub(super) blobs: Vec<NeededBlob>,
+}
+
+/// A blob, and where its contents go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NeededBlob {
+    pub(super) handle: BlobHandle,
+    pub(super) location: Location,
+    pub(super) uses: Vec<Use>,
+}
+
+/// A place in a file of the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Use {
+    /// Position of the file in the batch.
+    pub(super) file: usize,
+    /// Where in the file, in bytes.
+    pub(super) offset: u64,
+}
+
+/// Gathers what a batch needs.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    blobs: HashMap<BlobId, (Location, Vec<Use>)>,
+}
+
+impl Plan {
+    /// Adds a place that a blob goes to.
+    pub(super) fn add(&mut self, id: BlobId, location: Location, place: Use) {
+        self.blobs.entry(id).or_insert_with(|| (location, Vec::new())).1.push(place);
+    }
+
+    /// Returns the reads, by pack and offset, each range once.
+    pub(super) fn reads(self) -> Vec<Read> {
+        let needed = |(id, (location, uses))| {
+            let handle = BlobHandle { kind: BlobKind::Data, id };
+            NeededBlob { handle, location, uses }
+        };
+        let mut blobs: Vec<NeededBlob> = self.blobs.into_iter().map(needed).collect();
+        blobs.sort_by_key(|blob| (blob.location.pack, blob.location.offset));
+        let mut reads: Vec<Read> = Vec::new();
+        for blob in blobs {
+            let offset = u64::from(blob.location.offset);
+            let end = offset + u64::from(blob.location.length);
+            match reads.last_mut() {
+                Some(read)
+                    if read.pack == blob.location.pack
+                        && offset <= read.offset + read.length + GAP_MAX
+                        && end - read.offset <= READ_MAX =>
+                {
+                    read.length = read.length.max(end - read.offset);
+                    read.blobs.push(blob);
+                }
+                _ => reads.push(Read { pack: blob.location.pack, offset, length: end - offset, blobs: vec![blob] }),
+            }
+        }
+        reads
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn location(pack: u8, offset: u32, length: u32) -> Location {
+        Location { pack: PackId([pack; 32]), offset, length, uncompressed_length: None }
+    }
+
+    fn plan(places: &[(u8, u32, u32)]) -> Vec<(u8, u64, u64)> {
+        let mut plan = Plan::default();
+        for (number, (pack, offset, length)) in places.iter().enumerate() {
+            let id = BlobId::of(&[pack.to_le_bytes().as_slice(), &offset.to_le_bytes()].concat());
+            plan.add(id, location(*pack, *offset, *length), Use { file: number, offset: 0 });
+        }
+        plan.reads().iter().map(|read| (read.pack.0[0], read.offset, read.length)).collect()
+    }
+
+    #[test]
+    fn neighbours_are_read_at_once_and_strangers_are_not() {
+        assert_eq!(plan(&[(1, 100, 50), (1, 0, 100), (2, 0, 10)]), [(1, 0, 150), (2, 0, 10)]);
+        assert_eq!(plan(&[(1, 0, 10), (1, 1_000_000, 10)]), [(1, 0, 10), (1, 1_000_000, 10)]);
+    }
+
+    #[test]
+    fn a_read_is_bounded_but_a_large_blob_is_whole() {
+        let large = 3 * 1024 * 1024;
+        assert_eq!(plan(&[(1, 0, large), (1, large, large)]).len(), 2);
+        assert_eq!(plan(&[(1, 0, 9 * 1024 * 1024)]), [(1, 0, 9 * 1024 * 1024)]);
+    }
+
+    #[test]
+    fn a_blob_that_two_files_need_is_read_once() {
+        let mut plan = Plan::default();
+        let id = BlobId::of(b"x");
+        plan.add(id, location(1, 0, 10), Use { file: 0, offset: 0 });
+        plan.add(id, location(1, 0, 10), Use { file: 1, offset: 5 });
+        let reads = plan.reads();
+        assert_eq!((reads.len(), reads[0].blobs[0].uses.len()), (1, 2));
+    }
+}

@@ -1,0 +1,198 @@
+//! The walk through a snapshot's tree: what is selected, within bounds, and nothing with a name that could lead away.
+
+use std::path::PathBuf;
+
+use crate::blob::Opener;
+use crate::control::Gate;
+use crate::error::{Error, Result};
+use crate::id::{BlobHandle, BlobId, BlobKind};
+use crate::limits::DEPTH_MAX;
+use crate::repository::Repository;
+use crate::source::exclude::{Excludes, Includes};
+use crate::tree::{Node, NodeKind, Tree};
+
+use super::RestoreLimits;
+
+/// Where a walk begins.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// The path of the folder whose entries are walked, `/` for all; with it begin the paths that patterns see.
+    pub(super) path: Vec<u8>,
+    /// Its own entry, if it is not the top.
+    pub(super) node: Option<Node>,
+    /// Its entries.
+    pub(super) tree: Tree,
+}
+
+/// Which entries are taken.
+pub(super) struct Selection {
+    include: Option<Includes>,
+    exclude: Excludes,
+}
+
+/// Bounds of a walk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    entries: u64,
+    bytes: u64,
+    depth: usize,
+}
+
+/// Is told what a walk meets, folders before what is in them.
+pub(super) trait Visit {
+    /// A folder is entered. `selected`: it is taken itself; otherwise something in it may be. Returns whether to go in.
+    fn enter(&mut self, path: &[u8], node: &Node, selected: bool) -> Result<bool>;
+    /// The folder that was entered last is left.
+    fn leave(&mut self) -> Result<()>;
+    /// An entry that is no folder.
+    fn entry(&mut self, path: &[u8], node: &Node) -> Result<()>;
+    /// Something in the snapshot cannot be used.
+    fn broken(&mut self, path: &[u8], error: Error);
+}
+
+impl Selection {
+    pub(super) fn new(include: &[String], exclude: &[String]) -> Result<Self> {
+        let include = if include.is_empty() { None } else { Some(Includes::new(include)?) };
+        Ok(Self { include, exclude: Excludes::new(exclude)? })
+    }
+
+    pub(super) fn takes(&self, path: &[u8]) -> bool {
+        !self.exclude.excluded(path) && self.include.as_ref().is_none_or(|include| include.included(path))
+    }
+
+    fn may_take_below(&self, path: &[u8]) -> bool {
+        !self.exclude.excluded(path) && self.include.as_ref().is_none_or(|include| include.may_match_below(path))
+    }
+}
+
+impl Bounds {
+    /// Returns the limits that were asked for, and else what the repository's own size makes plausible: an entry takes
+    /// a hundred bytes of a tree, and even much repeated folders and files do not repeat more than so often.
+    pub(super) fn new(limits: &RestoreLimits, repository: &Repository) -> Self {
+        const REPEATS: u64 = 64;
+        const ENTRY_BYTES: u64 = 100;
+        let index = repository.index();
+        let trees = index.contents(BlobKind::Tree) / ENTRY_BYTES;
+        Self {
+            entries: limits.entries.unwrap_or(1_000_000 + trees.saturating_mul(REPEATS)),
+            bytes: limits
+                .bytes
+                .unwrap_or_else(|| (16_u64 << 40).saturating_add(index.contents(BlobKind::Data) * REPEATS)),
+            depth: limits.depth.unwrap_or(DEPTH_MAX),
+        }
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<()> {
+        let limit = |what: &str| Error::Limit { what: what.to_owned(), limit: "the restore".to_owned() };
+        self.entries = self.entries.checked_sub(1).ok_or_else(|| limit("the number of entries in the snapshot"))?;
+        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| limit("the size of the snapshot's files"))?;
+        Ok(())
+    }
+}
+
+struct Frame {
+    path: Vec<u8>,
+    nodes: std::vec::IntoIter<Node>,
+}
+
+/// Walks depth first, entries in the order in which they are stored.
+pub(super) fn walk(
+    repository: &Repository,
+    start: &Start,
+    selection: &Selection,
+    mut bounds: Bounds,
+    gate: &Gate,
+    visit: &mut dyn Visit,
+) -> Result<()> {
+    let mut opener = Opener::new()?;
+    let mut stack = vec![Frame { path: start.path.clone(), nodes: start.tree.nodes.clone().into_iter() }];
+    while let Some(frame) = stack.last_mut() {
+        let Some(node) = frame.nodes.next() else {
+            stack.pop();
+            if !stack.is_empty() {
+                visit.leave()?;
+            }
+            continue;
+        };
+        let path = join(&frame.path, &node.name);
+        if !node.has_safe_name() {
+            visit.broken(&path, Error::damaged(display(&path), "its name could lead out of the destination"));
+            continue;
+        }
+        if node.kind == NodeKind::Dir {
+            gate.check()?;
+            let selected = selection.takes(&path);
+            if !selected && !selection.may_take_below(&path) {
+                continue;
+            }
+            bounds.take(0)?;
+            if stack.len() >= bounds.depth {
+                let limit = format!("{} levels", bounds.depth);
+                visit.broken(&path, Error::Limit { what: format!("the depth of {}", display(&path)), limit });
+            } else if visit.enter(&path, &node, selected)? {
+                let tree = subtree(repository, &mut opener, &node);
+                let tree = tree.unwrap_or_else(|error| {
+                    visit.broken(&path, error);
+                    Tree::default()
+                });
+                stack.push(Frame { path, nodes: tree.nodes.into_iter() });
+            }
+        } else if selection.takes(&path) {
+            bounds.take(contents_length(repository, &node))?;
+            visit.entry(&path, &node)?;
+        }
+    }
+    Ok(())
+}
+
+fn subtree(repository: &Repository, opener: &mut Opener, node: &Node) -> Result<Tree> {
+    let id = node.subtree.ok_or_else(|| Error::damaged("a folder", "it names no tree"))?;
+    repository.read_tree(opener, &id)
+}
+
+/// Finds where a restore of a path begins: in the folder of that path, or above the one file that is meant.
+pub(super) fn start(repository: &Repository, tree: &BlobId, path: Option<&[u8]>) -> Result<Start> {
+    let mut opener = Opener::new()?;
+    let mut start = Start { path: b"/".to_vec(), node: None, tree: repository.read_tree(&mut opener, tree)? };
+    let path = path.unwrap_or_default();
+    let mut names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")).peekable();
+    while let Some(name) = names.next() {
+        let not_found = || Error::NotFound { what: format!("{} in the snapshot", display(path)) };
+        let node = start.tree.get(name).ok_or_else(not_found)?.clone();
+        if node.kind == NodeKind::Dir {
+            let tree = subtree(repository, &mut opener, &node)?;
+            start = Start { path: join(&start.path, name), node: Some(node), tree };
+        } else if names.peek().is_none() {
+            start.node = None;
+            start.tree.nodes = vec![node];
+        } else {
+            return Err(not_found());
+        }
+    }
+    Ok(start)
+}
+
+/// Returns how many bytes a file's blobs hold, as far as they are known.
+pub(super) fn contents_length(repository: &Repository, node: &Node) -> u64 {
+    let index = repository.index();
+    let length = |id: &BlobId| index.get(&BlobHandle { kind: BlobKind::Data, id: *id }).map(|at| at.contents_length());
+    node.content.iter().flatten().filter_map(length).fold(0, u64::saturating_add)
+}
+
+pub(super) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = folder.to_vec();
+    if path.last() != Some(&b'/') {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}
+
+pub(super) fn display(path: &[u8]) -> String {
+    to_path(path).display().to_string()
+}
+
+pub(super) fn to_path(path: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    PathBuf::from(std::ffi::OsStr::from_bytes(path))
+}
