@@ -13,7 +13,7 @@ use crate::supervisor::verdict;
 pub fn decide(paused: Option<&Pause>, now: Timestamp) -> Option<Verdict> {
     let pause = paused.filter(|pause| pause.until.is_none_or(|until| until > now))?;
     let sentence = match pause.until {
-        Some(until) => format!("The whole daemon is paused until {until}."),
+        Some(until) => format!("The whole daemon is paused until {until:.0}."),
         None => "The whole daemon is paused; `backupctl resume` lets it go on.".to_owned(),
     };
     Some(verdict(VerdictKind::Paused, sentence, pause.until))

@@ -98,8 +98,8 @@ impl Inbox {
         let _ = self.sender.blocking_send(event);
     }
 
-    /// Sends an event from a task; waits while the inbox is full. After the loop has ended nothing happens.
-    pub async fn post(&self, event: Event) {
-        let _ = self.sender.send(event).await;
+    /// Sends an event from a task; waits while the inbox is full. False when the loop has ended.
+    pub async fn post(&self, event: Event) -> bool {
+        self.sender.send(event).await.is_ok()
     }
 }

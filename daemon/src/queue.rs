@@ -40,7 +40,7 @@ impl Slots {
     pub fn decide(&self, job: &Job, now: Timestamp) -> Option<Verdict> {
         if let Some(pause) = job.paused.as_ref().filter(|pause| pause.until.is_none_or(|until| until > now)) {
             let sentence = match pause.until {
-                Some(until) => format!("It was paused until {until}."),
+                Some(until) => format!("It was paused until {until:.0}."),
                 None => format!("It was paused; `backupctl resume {}` lets it go on.", job.id),
             };
             return Some(verdict(VerdictKind::Paused, sentence, pause.until));

@@ -76,14 +76,6 @@ impl Store {
         self.ask(changes).blocking_recv().unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Returns the keys that start with a prefix, with their values, as of the last commit.
-    #[must_use]
-    pub fn entries(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
-        let (reply, answer) = oneshot::channel();
-        let _ = self.requests.send(writer::Request::Read { prefix: prefix.to_owned(), reply });
-        answer.blocking_recv().unwrap_or_default()
-    }
-
     /// Writes a checkpoint, brings the copy in sled up to date and stops the store.
     ///
     /// # Errors

@@ -30,13 +30,6 @@ pub(super) enum Request {
         /// Gets the sequence.
         reply: oneshot::Sender<Result<u64>>,
     },
-    /// Return what is stored under keys with a prefix.
-    Read {
-        /// The start of the keys.
-        prefix: String,
-        /// Gets keys and values.
-        reply: oneshot::Sender<Vec<(String, Vec<u8>)>>,
-    },
     /// Write a checkpoint and stop.
     Close {
         /// Is told when that is done.
@@ -72,20 +65,14 @@ impl Writer {
             let mut group = vec![request];
             group.extend(inbox.try_iter().take(GROUP_MAX - 1));
             let mut commits = Vec::new();
-            let mut reads = Vec::new();
             let mut closing = None;
             for request in group {
                 match request {
                     Request::Commit { changes, reply } => commits.push((changes, reply)),
-                    Request::Read { prefix, reply } => reads.push((prefix, reply)),
                     Request::Close { reply } => closing = Some(reply),
                 }
             }
             self.commit(commits);
-            for (prefix, reply) in reads {
-                let entries = self.contents.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
-                let _ = reply.send(entries.map(|(key, value)| (key.clone(), value.clone())).collect());
-            }
             if let Some(reply) = closing {
                 let _ = reply.send(self.close());
                 return;

@@ -1,0 +1,254 @@
+//! The loop: takes what is in the inbox, asks `step`, stores what has changed, then does what follows.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use backup_engine::Gate;
+use backup_proto::error::{Class, ErrorKind, RpcError};
+use backup_proto::event::{Cursor, EventBody};
+use backup_proto::job::JobId;
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Now;
+use crate::context::Context;
+use crate::desk::Desk;
+use crate::error::{Error, Result};
+use crate::hub::Hub;
+use crate::inbox::{Event, Inbox};
+use crate::store::{Change, Store};
+use crate::supervisor::{self, Action, State, Step};
+use crate::{service, worker};
+
+/// Events that are taken in together and synced once.
+const BATCH_MAX: usize = 256;
+
+/// How long to wait before what could not be stored is tried again.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often the locks of running jobs are refreshed, in time that includes sleep.
+const LOCKS_EVERY: Duration = Duration::from_secs(backup_engine::limits::LOCK_REFRESH_SECONDS);
+
+/// How often to look whether locks are to be refreshed while a job runs; soon enough after the machine has slept.
+const LOCKS_LOOK: Duration = Duration::from_secs(30);
+
+/// What sessions see of the loop: always whole, never waited for.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The state after the latest step.
+    pub state: Arc<State>,
+    /// Events after this one are not in it.
+    pub cursor: Cursor,
+}
+
+/// The loop with everything it needs to do what a step says.
+pub struct Run {
+    /// What workers share.
+    pub context: Arc<Context>,
+    /// Where changes are stored.
+    pub store: Store,
+    /// Where watchers hear of it.
+    pub hub: Arc<Hub>,
+    /// Where clients wait for answers.
+    pub desk: Arc<Desk>,
+    /// What workers send their news to.
+    pub inbox: Inbox,
+    /// What sessions answer from.
+    pub published: watch::Sender<Published>,
+}
+
+/// What changes while the loop runs.
+struct Running {
+    run: Run,
+    gates: BTreeMap<JobId, Gate>,
+    /// Events whose changes could not be stored yet, oldest first.
+    parked: VecDeque<Event>,
+    wake: Option<Duration>,
+    locks_refreshed: Duration,
+    has_ended: bool,
+}
+
+impl Run {
+    /// Runs until the daemon was told to stop and no job runs any more.
+    ///
+    /// # Errors
+    /// When nothing can be stored any more.
+    pub async fn run(self, first: Step, mut events: mpsc::Receiver<Event>) -> Result<()> {
+        let now = self.context.clock.now();
+        let mut running = Running {
+            run: self,
+            gates: BTreeMap::new(),
+            parked: VecDeque::new(),
+            wake: None,
+            locks_refreshed: now.boot,
+            has_ended: false,
+        };
+        if !first.changes.is_empty() {
+            running.run.store.commit(first.changes).await?;
+        }
+        running.take_in(vec![Event::Tick]).await?;
+        while !running.has_ended {
+            let batch = running.next_batch(&mut events).await;
+            running.take_in(batch).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    /// Waits for events, and takes all that are there; a tick when none came in time.
+    async fn next_batch(&mut self, events: &mut mpsc::Receiver<Event>) -> Vec<Event> {
+        let mut batch = Vec::new();
+        let received = match self.patience() {
+            Some(patience) => tokio::time::timeout(patience, events.recv_many(&mut batch, BATCH_MAX)).await.is_ok(),
+            None => {
+                events.recv_many(&mut batch, BATCH_MAX).await;
+                true
+            }
+        };
+        if !received || !self.parked.is_empty() {
+            // What waited goes first: a worker's words must not overtake each other.
+            batch = self.parked.drain(..).chain(batch).collect();
+            batch.push(Event::Tick);
+        }
+        batch
+    }
+
+    /// How long to wait for events.
+    fn patience(&self) -> Option<Duration> {
+        let again = (!self.parked.is_empty()).then_some(STORE_AGAIN);
+        let locks = (!self.gates.is_empty()).then_some(LOCKS_LOOK);
+        [self.wake, again, locks, service::watchdog_interval()].into_iter().flatten().min()
+    }
+
+    /// Takes in events; when they cannot be stored together, each by itself, so that each client learns its own fate.
+    async fn take_in(&mut self, batch: Vec<Event>) -> Result<()> {
+        service::watchdog();
+        let now = self.run.context.clock.now();
+        self.refresh_locks(now);
+        if !self.try_batch(batch.clone(), now).await? {
+            for event in batch {
+                let is_alone = self.parked.is_empty() && self.try_batch(vec![event.clone()], now).await?;
+                if !is_alone {
+                    self.put_off(event);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps through events, stores the changes of all with one sync, then does what follows. False when they could
+    /// not be stored; nothing has happened then.
+    async fn try_batch(&mut self, batch: Vec<Event>, now: Now) -> Result<bool> {
+        let mut state = State::clone(&self.run.published.borrow().state);
+        let mut changes: Vec<Change> = Vec::new();
+        let mut actions = Vec::new();
+        for event in batch {
+            let (after, step) = supervisor::step(&state, event, now);
+            state = after;
+            changes.extend(step.changes);
+            actions.extend(step.actions);
+            self.wake = step.wake;
+        }
+        let commit = match changes.is_empty() {
+            true => None,
+            false => match self.run.store.commit(changes).await {
+                Ok(sequence) => Some(sequence),
+                Err(error @ Error::Fenced { .. }) => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, advice = error.advice(), "a change cannot be stored");
+                    return Ok(false);
+                }
+            },
+        };
+        self.publish_state(state, commit);
+        self.act(actions, commit, now);
+        Ok(true)
+    }
+
+    fn publish_state(&mut self, state: State, commit: Option<u64>) {
+        self.gates.retain(|id, _| state.live.contains_key(id));
+        self.run.published.send_modify(|published| {
+            published.state = Arc::new(state);
+            if let Some(sequence) = commit {
+                published.cursor = Cursor(sequence);
+            }
+        });
+    }
+
+    /// Does what the steps said, in their order; watchers hear of it before clients get their answers.
+    fn act(&mut self, actions: Vec<Action>, commit: Option<u64>, now: Now) {
+        let (publish, others): (Vec<Action>, Vec<Action>) =
+            actions.into_iter().partition(|action| matches!(action, Action::Publish(_)));
+        let bodies: Vec<EventBody> = publish
+            .into_iter()
+            .filter_map(|action| match action {
+                Action::Publish(body) => Some(*body),
+                _ => None,
+            })
+            .collect();
+        self.run.hub.publish(commit, bodies, now.wall);
+        for action in others {
+            self.do_one(action);
+        }
+    }
+
+    fn do_one(&mut self, action: Action) {
+        match action {
+            Action::Start(job) => {
+                let gate = Gate::new();
+                self.gates.insert(job.id.clone(), gate.clone());
+                tracing::info!(job = %job.id, title = job.title(), attempt = job.attempt_count(), "job starts");
+                worker::spawn(*job, Arc::clone(&self.run.context), gate, self.run.inbox.clone());
+            }
+            Action::Pause(id) => self.with_gate(&id, Gate::pause),
+            Action::Resume(id) => self.with_gate(&id, Gate::resume),
+            Action::Suspend(id) => self.with_gate(&id, Gate::suspend),
+            Action::Cancel(id) => self.with_gate(&id, Gate::cancel),
+            Action::Reply(ticket, answer) => self.run.desk.answer(ticket, *answer),
+            Action::Forget(id) => {
+                if let Err(error) = self.run.context.ledger.forget(&id) {
+                    tracing::warn!(%error, job = %id, "the lists of a forgotten job stay");
+                }
+            }
+            // Published together with the others of its batch.
+            Action::Publish(_) => {}
+            Action::End => self.has_ended = true,
+        }
+    }
+
+    fn with_gate(&self, id: &JobId, tell: impl Fn(&Gate)) {
+        if let Some(gate) = self.gates.get(id) {
+            tell(gate);
+        }
+    }
+
+    /// A client is told that its change was refused; what a worker said is kept until it can be stored.
+    fn put_off(&mut self, event: Event) {
+        match event {
+            Event::Request { ticket, .. } | Event::Answered { ticket, .. } => {
+                let message = "the change could not be stored, so it was not made";
+                let advice = "Free some space on the device that holds the daemon's state, then ask again.";
+                let error = RpcError::with_class(ErrorKind::StateUnwritable, Class::Full, message, advice);
+                self.run.desk.answer(ticket, Err(error));
+            }
+            Event::Tick => {}
+            other => self.parked.push_back(other),
+        }
+    }
+
+    /// Refreshes the locks of running jobs, also of paused ones, on a thread of its own: storage may be slow.
+    fn refresh_locks(&mut self, now: Now) {
+        if self.gates.is_empty() {
+            self.locks_refreshed = now.boot;
+        } else if now.boot.saturating_sub(self.locks_refreshed) >= LOCKS_EVERY {
+            self.locks_refreshed = now.boot;
+            let context = Arc::clone(&self.run.context);
+            tokio::task::spawn_blocking(move || {
+                for error in context.targets.refresh_locks() {
+                    tracing::warn!(%error, "a lock could not be refreshed");
+                }
+            });
+        }
+    }
+}

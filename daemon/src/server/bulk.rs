@@ -1,0 +1,115 @@
+//! Bulk connections: a one-use token on the first connection, the bytes on a second.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use backup_proto::bulk::BulkWriter;
+use backup_proto::error::{ErrorKind, RpcError};
+use backup_proto::params::{BulkToken, SnapshotCat};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use crate::clock::Now;
+use crate::context::Context;
+use crate::inbox::Caller;
+use crate::query;
+
+/// How long a token may be used.
+const TOKEN_LIFE: Duration = Duration::from_secs(60);
+
+/// Tokens that wait to be used.
+const TOKENS_MAX: usize = 1024;
+
+/// Frames that wait for a slow reader.
+const FRAMES_MAX: usize = 8;
+
+/// The tokens that were given out and not used.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    waiting: Mutex<BTreeMap<String, Grant>>,
+}
+
+#[derive(Debug)]
+struct Grant {
+    uid: u32,
+    expires: Duration,
+    what: SnapshotCat,
+}
+
+impl Tokens {
+    /// Gives out a token for the contents of a file.
+    ///
+    /// # Errors
+    /// When there are too many already, or the system has no randomness.
+    pub(super) fn give(&self, caller: Caller, what: SnapshotCat, now: Now) -> Result<BulkToken, RpcError> {
+        let mut bytes = [0_u8; 16];
+        getrandom::fill(&mut bytes).map_err(|error| {
+            RpcError::new(ErrorKind::Internal, format!("the system gives no random numbers: {error}"), "Try again.")
+        })?;
+        let token = hex::encode(bytes);
+        let mut waiting = self.lock();
+        waiting.retain(|_, grant| grant.expires > now.boot);
+        if waiting.len() >= TOKENS_MAX {
+            let message = "too many tokens wait to be used";
+            return Err(RpcError::new(ErrorKind::Busy, message, "Use or wait for some of them."));
+        }
+        waiting.insert(token.clone(), Grant { uid: caller.uid, expires: now.boot + TOKEN_LIFE, what });
+        let expires = now.wall.checked_add(TOKEN_LIFE).unwrap_or(now.wall);
+        Ok(BulkToken { token, expires, size_bytes: None })
+    }
+
+    /// Takes a token back; it does not work a second time.
+    pub(super) fn redeem(&self, caller: Caller, token: &str, now: Now) -> Result<SnapshotCat, RpcError> {
+        let grant = self.lock().remove(token).filter(|grant| grant.uid == caller.uid && grant.expires > now.boot);
+        grant.map(|grant| grant.what).ok_or_else(|| {
+            let message = "the token is unknown, used or too old";
+            RpcError::new(ErrorKind::TokenInvalid, message, "Ask for a new one with `snapshot.cat`.")
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Grant>> {
+        // Each change of the map is whole: a panic elsewhere cannot leave it half done.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes the frames of what a token stood for.
+pub(super) async fn send<W: AsyncWrite + Unpin>(mut output: W, context: Arc<Context>, what: SnapshotCat) {
+    let (frames, mut waiting) = mpsc::channel(FRAMES_MAX);
+    let reading = tokio::task::spawn_blocking(move || produce(&context, &what, frames));
+    while let Some(frame) = waiting.recv().await {
+        if output.write_all(&frame).await.is_err() {
+            // The reader is gone; dropping the channel ends the other side at its next frame.
+            break;
+        }
+    }
+    drop(waiting);
+    let _ = output.shutdown().await;
+    let _ = reading.await;
+}
+
+/// Reads what was asked for and makes frames of it.
+fn produce(context: &Arc<Context>, what: &SnapshotCat, frames: mpsc::Sender<Vec<u8>>) {
+    let mut writer = BulkWriter::new(FrameSender { frames });
+    let outcome = query::cat(context, what, &mut |bytes| writer.write(bytes));
+    // A reader that is gone does not want the status either.
+    let _ = writer.finish(outcome.err());
+}
+
+/// Hands what is written to the session's task.
+struct FrameSender {
+    frames: mpsc::Sender<Vec<u8>>,
+}
+
+impl io::Write for FrameSender {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.frames.blocking_send(bytes.to_vec()).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! Which part of the daemon answers a call: the published picture, the loop, the ledger, or a query on a thread.
+
+use std::sync::Arc;
+
+use backup_proto::error::{ErrorKind, RpcError};
+use backup_proto::job::{FailedItem, JobId, PlannedItem};
+use backup_proto::message::Request;
+use backup_proto::page::PageRequest;
+use backup_proto::schema::openrpc;
+use backup_proto::status::Status;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Server, rights};
+use crate::inbox::{Caller, Event};
+use crate::ledger::Entry;
+use crate::run::Published;
+use crate::{query, supervisor};
+
+/// Says whether a call is answered at once or soon, so that the calls of a connection keep their order.
+pub(super) fn is_quick(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::RpcDiscover(_)
+            | Request::DaemonStatus(_)
+            | Request::DaemonPause(_)
+            | Request::DaemonResume(_)
+            | Request::JobSubmit(_)
+            | Request::JobGet(_)
+            | Request::JobList(_)
+            | Request::JobWhy(_)
+            | Request::JobPause(_)
+            | Request::JobResume(_)
+            | Request::JobCancel(_)
+            | Request::JobRetry(_)
+            | Request::JobSetPriority(_)
+            | Request::SnapshotCat(_)
+    )
+}
+
+/// Answers a call.
+pub(super) async fn answer(server: &Arc<Server>, caller: Caller, request: Request) -> Result<Value, RpcError> {
+    rights::check(caller, server.about.uid, request.method())?;
+    let state = || Arc::clone(&server.published.borrow().state);
+    match &request {
+        Request::RpcDiscover(_) => Ok(openrpc()),
+        Request::DaemonStatus(_) => to_value(&status(server)),
+        Request::JobGet(params) => to_value(&supervisor::job_detail(&state(), &params.job)?),
+        Request::JobList(params) => to_value(&supervisor::job_list(&state(), params)),
+        Request::JobWhy(params) => {
+            let now = server.context.clock.now();
+            to_value(&supervisor::job_reasons(&state(), &params.job, now.wall)?)
+        }
+        Request::SnapshotCat(params) => {
+            to_value(&server.tokens.give(caller, params.clone(), server.context.clock.now())?)
+        }
+        Request::JobFailures(params) => page::<FailedItem>(server, &params.job, params.page.clone()).await,
+        Request::JobPlanned(params) => page::<PlannedItem>(server, &params.job, params.page.clone()).await,
+        Request::JobSubmit(_) => {
+            configure(server).await;
+            server.desk.ask(&server.inbox, caller, request).await
+        }
+        changed if changed.method().is_change && is_quick(changed) => {
+            server.desk.ask(&server.inbox, caller, request).await
+        }
+        _ => query(server, caller, request).await,
+    }
+}
+
+/// Makes the picture of the daemon as it is now.
+pub(super) fn status(server: &Server) -> Status {
+    let Published { state, cursor } = server.published.borrow().clone();
+    let mut status = supervisor::status(&state, &server.about, cursor);
+    status.targets = server.context.targets.overview();
+    status.notices.extend(state.config.notices.iter().cloned());
+    status
+}
+
+/// Lets the loop know of a configuration that somebody has edited.
+async fn configure(server: &Server) {
+    let config = server.context.config();
+    if *config != *server.published.borrow().state.config {
+        server.inbox.post(Event::Configured(config)).await;
+    }
+}
+
+/// Answers on a thread; a change is remembered like one of the loop's.
+async fn query(server: &Arc<Server>, caller: Caller, request: Request) -> Result<Value, RpcError> {
+    let is_change = request.method().is_change;
+    let known = server.published.borrow().state.remembered(caller, &request);
+    if let Some(answer) = known {
+        return answer;
+    }
+    let context = Arc::clone(&server.context);
+    let asked = request.clone();
+    let answer = on_thread(server, move || query::answer(&context, &asked)).await?;
+    if !is_change {
+        return Ok(answer);
+    }
+    configure(server).await;
+    server.desk.remember(&server.inbox, caller, request, answer).await
+}
+
+async fn page<T: Entry + Send + 'static>(
+    server: &Arc<Server>,
+    wanted: &JobId,
+    request: PageRequest,
+) -> Result<Value, RpcError> {
+    let state = Arc::clone(&server.published.borrow().state);
+    let job = Arc::clone(supervisor::find_job(&state, wanted)?);
+    let context = Arc::clone(&server.context);
+    on_thread(server, move || {
+        let page = context.ledger.page::<T>(&job.id, job.attempt_count(), &request);
+        to_value(&page.map_err(|error| RpcError::new(ErrorKind::Storage, error.to_string(), error.advice()))?)
+    })
+    .await
+}
+
+/// Does something that may take its time on one of the threads there are for that.
+async fn on_thread(
+    server: &Server,
+    work: impl FnOnce() -> Result<Value, RpcError> + Send + 'static,
+) -> Result<Value, RpcError> {
+    let _permit = server.queries.acquire().await;
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a question was not answered");
+        let message = "the daemon made a mistake while it looked";
+        Err(RpcError::new(ErrorKind::Internal, message, "Report it with the daemon's log."))
+    })
+}
+
+pub(super) fn to_value<T: Serialize>(answer: &T) -> Result<Value, RpcError> {
+    serde_json::to_value(answer)
+        .map_err(|error| RpcError::new(ErrorKind::Internal, error.to_string(), "Report this mistake of the daemon."))
+}

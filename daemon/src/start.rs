@@ -1,0 +1,213 @@
+//! From arguments to a running daemon, and back: what is opened in which order, and closed in which.
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use backup_proto::endpoint::{Environment, Overrides, Places, places};
+use backup_proto::event::Cursor;
+use backup_proto::path::WirePath;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use signal_hook::iterator::Signals;
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, ConfigFile, Surroundings};
+use crate::context::Context;
+use crate::desk::Desk;
+use crate::error::{Error, Result};
+use crate::hub::Hub;
+use crate::identity::Identity;
+use crate::inbox::{Event, Inbox};
+use crate::ledger::Ledger;
+use crate::run::{Published, Run};
+use crate::server::{self, Listening, Server, Tokens};
+use crate::service;
+use crate::store::Store;
+use crate::supervisor::{self, About, Step};
+use crate::targets::{Targets, TargetsOptions};
+
+/// Everything a daemon needs before its first event.
+struct House {
+    run: Run,
+    server: Server,
+    listening: Listening,
+    events: mpsc::Receiver<Event>,
+    first: Step,
+    /// Keeps other daemons off the state folder while it is open.
+    _state_lock: File,
+}
+
+/// Checks the configuration and nothing else.
+///
+/// # Errors
+/// [`Error::Config`] with every mistake.
+pub fn check_config(overrides: &Overrides) -> Result<PathBuf> {
+    let environment = Environment::of_process();
+    let places = find(&environment, overrides)?;
+    let folder = places.config.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let surroundings = Surroundings { folder, home: home(&environment) };
+    config::check(&places.config, is_named(&environment, overrides), &surroundings).map_err(refused)?;
+    Ok(places.config)
+}
+
+/// Runs a daemon until it is told to stop.
+///
+/// # Errors
+/// Why it could not start, or could not go on.
+pub fn run(overrides: &Overrides, signals: Signals) -> Result<()> {
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("query")
+        .build()
+        .map_err(Error::io("start the runtime of", "this process"))?;
+    let ended = runtime.block_on(async {
+        let house = build(overrides)?;
+        live(house, signals).await
+    });
+    // A question that is still being answered is not waited for: whoever asked has been cut off already.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Opens everything, in the order in which a failure leaves the least behind.
+fn build(overrides: &Overrides) -> Result<House> {
+    let environment = Environment::of_process();
+    let places = find(&environment, overrides)?;
+    let config = ConfigFile::open(&places.config, is_named(&environment, overrides), home(&environment));
+    let config = Arc::new(config.map_err(refused)?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&places.state_dir)
+        .map_err(Error::io("create", &places.state_dir))?;
+    let state_lock = server::lock_file(&places.state_dir.join("lock"), &places.state_dir)?;
+    let listening = Listening::on(&places.socket)?;
+    let now = clock.now().wall;
+    let (store, loaded) = Store::open(&places.state_dir.join("queue"), &now.strftime("%Y%m%dT%H%M%SZ").to_string())?;
+    for notice in &loaded.notices {
+        tracing::warn!("{notice}");
+    }
+    let ledger = Ledger::open(&places.state_dir)?;
+    let about = about(&places, clock.as_ref());
+    let targets = open_targets(&places, &config, &clock)?;
+    let (mut state, first) = supervisor::load(&loaded.contents, config.last_good(), clock.time_zone(), about.uid, now);
+    state.notices.extend(loaded.notices);
+    let context = Arc::new(Context::new(Arc::clone(&clock), targets, ledger));
+    let (inbox, events) = Inbox::new();
+    let hub = Arc::new(Hub::new(loaded.sequence));
+    let desk = Arc::new(Desk::default());
+    let (published, watching) = watch::channel(Published { state: Arc::new(state), cursor: Cursor(loaded.sequence) });
+    let server = Server {
+        context: Arc::clone(&context),
+        hub: Arc::clone(&hub),
+        desk: Arc::clone(&desk),
+        inbox: inbox.clone(),
+        published: watching,
+        about,
+        tokens: Tokens::default(),
+        queries: Server::query_threads(),
+    };
+    let run = Run { context, store, hub, desk, inbox, published };
+    Ok(House { run, server, listening, events, first, _state_lock: state_lock })
+}
+
+/// Serves and works until the loop has ended, then closes what has to be closed.
+async fn live(house: House, signals: Signals) -> Result<()> {
+    let House { run, server, listening, events, first, _state_lock } = house;
+    let (store, desk) = (run.store.clone(), Arc::clone(&run.desk));
+    let context = Arc::clone(&run.context);
+    service::listen(signals, run.inbox.clone(), move || match context.config_file().current() {
+        Ok(config) => Some(Event::Configured(config)),
+        Err(error) => {
+            tracing::warn!("the configuration stays as it was: {error}");
+            None
+        }
+    })?;
+    let socket = server.about.socket.to_string();
+    let serving = tokio::spawn(server::accept(listening, Arc::new(server)));
+    tracing::info!(socket, "ready");
+    service::ready("ready");
+    let ended = run.run(first, events).await;
+    serving.abort();
+    desk.close();
+    ended?;
+    store.close().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn find(environment: &Environment, overrides: &Overrides) -> Result<Places> {
+    let mut places = places(environment, overrides).map_err(|error| Error::Config { message: error.to_string() })?;
+    // A daemon may change its folder; what it was told is meant from where it was started.
+    for path in
+        [&mut places.config, &mut places.state_dir, &mut places.keys, &mut places.socket, &mut places.repository]
+    {
+        *path = std::path::absolute(&*path).map_err(Error::io("find", &*path))?;
+    }
+    Ok(places)
+}
+
+/// Says whether somebody named the configuration file, so that it must be there.
+fn is_named(environment: &Environment, overrides: &Overrides) -> bool {
+    let variable = environment.variables.get(std::ffi::OsStr::new("BACKUPD_CONFIG"));
+    overrides.config.is_some() || variable.is_some_and(|value| !value.is_empty())
+}
+
+/// The home folder that `~` in the configuration stands for.
+fn home(environment: &Environment) -> Option<PathBuf> {
+    let variable = environment.variables.get(std::ffi::OsStr::new("HOME")).map(PathBuf::from);
+    let of_user = || {
+        use uzers::os::unix::UserExt;
+        uzers::get_user_by_uid(environment.uid).map(|user| user.home_dir().to_path_buf())
+    };
+    variable.filter(|home| home.is_absolute()).or_else(of_user)
+}
+
+fn refused(error: config::ConfigError) -> Error {
+    Error::Config { message: error.to_string() }
+}
+
+fn open_targets(places: &Places, config: &Arc<ConfigFile>, clock: &Arc<dyn Clock>) -> Result<Targets> {
+    Targets::open(TargetsOptions {
+        state: places.state_dir.clone(),
+        socket_folder: places.socket.parent().unwrap_or(Path::new("/")).to_path_buf(),
+        default_folder: places.repository.clone(),
+        config: Arc::clone(config),
+        identity: Identity::of_this_process(),
+        clock: Arc::clone(clock),
+    })
+}
+
+fn about(places: &Places, clock: &dyn Clock) -> About {
+    let mut id = [0_u8; 8];
+    // Without randomness the start time and the process still tell two runs apart.
+    let now = clock.now();
+    let instance_id = match getrandom::fill(&mut id) {
+        Ok(()) => hex::encode(id),
+        Err(_) => format!("{:x}{:x}", now.wall.as_nanosecond(), std::process::id()),
+    };
+    About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance_id,
+        pid: std::process::id(),
+        uid: rustix::process::geteuid().as_raw(),
+        started: now.wall,
+        socket: WirePath::from(places.socket.as_path()),
+        state_dir: WirePath::from(places.state_dir.as_path()),
+        config: WirePath::from(places.config.as_path()),
+    }
+}
+
+/// Lets this process open as many files as the system allows it: a thousand sessions beside a backup need more than
+/// the usual soft limit.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it was");
+    }
+}
