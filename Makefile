@@ -4,7 +4,7 @@ SHELL := /bin/bash
 # Where rustup puts Rust when scripts/setup installs it.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help demo test soak fmt packaging deb clean
+.PHONY: help demo test soak fmt generate deb
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | column -t -l 2 2>/dev/null || sed -n 's/:.*## / - /p' Makefile
@@ -22,3 +22,11 @@ soak: ## the random and fault tests in full counts with fresh seeds
 
 fmt: ## formats the code
 	@cargo fmt --all
+
+generate: ## shell completions and manual pages into target/share
+	@scripts/setup package
+	@programs=$$(scripts/build) && packaging/generate "$$programs" "$${programs%/release}/share"
+
+deb: ## a Debian package into target/packages
+	@scripts/setup package
+	@programs=$$(scripts/build) && packaging/deb/build "$$programs" "$${programs%/release}/packages"
