@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use backup_engine::Gate;
 use backup_proto::error::{Class, ErrorKind};
-use backup_proto::job::{FailedItem, JobId, JobState, Priority};
+use backup_proto::job::{FailedItem, JobId, JobState, PlannedAction, PlannedItem, Priority};
 use backup_proto::page::PageRequest;
 use backup_proto::path::WirePath;
-use backup_proto::spec::{BackupSpec, JobSpec};
+use backup_proto::spec::{BackupSpec, Destination, JobSpec, Overwrite, RestoreItem, RestoreSpec, SnapshotQuery};
 use backup_testkit::restic::Restic;
 use backupd::clock::SystemClock;
 use backupd::config::ConfigFile;
@@ -128,6 +128,75 @@ fn a_backup_makes_a_snapshot_that_restic_restores_and_a_second_one_stores_no_dat
     let (again, _) = house.run("j2", backup_of(&[&source]));
     assert_eq!(again.how, How::Done);
     assert!(again.totals.bytes_stored < 4096, "only a snapshot is new: {} bytes", again.totals.bytes_stored);
+}
+
+fn restore_of(snapshot: &str, inside: Option<&Path>, destination: Destination) -> RestoreSpec {
+    let query = |snapshot: &str| SnapshotQuery {
+        snapshot: snapshot.to_owned(),
+        target: None,
+        plan: None,
+        host: None,
+        path: None,
+    };
+    RestoreSpec {
+        items: vec![RestoreItem { snapshot: query(snapshot), inside: inside.map(WirePath::from) }],
+        destination,
+        include: Vec::new(),
+        exclude: Vec::new(),
+        overwrite: Overwrite::Never,
+        keep_replaced: false,
+        delete: false,
+        dry_run: false,
+    }
+}
+
+#[test]
+fn a_restore_brings_back_the_whole_a_folder_and_a_file_in_its_place() {
+    let house = House::new("");
+    let source = house.path("source");
+    fs::create_dir(source.join("sub")).expect("it is made");
+    fs::write(source.join("sub/a*.txt"), "hello").expect("it is written");
+    house.run("j1", backup_of(&[&source]));
+    let folder = |name: &str| Destination::Folder(WirePath::from(house.path(name)));
+    let whole = restore_of("latest", None, folder("whole"));
+    let (ended, _) = house.run("j2", JobSpec::Restore(whole));
+    assert_eq!((&ended.how, ended.totals.files, ended.totals.bytes), (&How::Done, 1, 5));
+    let below = house.path("whole").join(source.strip_prefix("/").expect("it is absolute"));
+    assert_eq!(fs::read(below.join("sub/a*.txt")).expect("it is there"), b"hello");
+    let part = restore_of("latest", Some(&source.join("sub")), folder("part"));
+    house.run("j3", JobSpec::Restore(part));
+    assert_eq!(fs::read(house.path("part/a*.txt")).expect("it is there"), b"hello");
+    fs::remove_file(source.join("sub/a*.txt")).expect("it is removed");
+    let in_place = restore_of("latest", Some(&source.join("sub/a*.txt")), Destination::InPlace);
+    let (ended, _) = house.run("j4", JobSpec::Restore(in_place));
+    assert_eq!((&ended.how, ended.totals.failed_count), (&How::Done, 0), "{:?}", ended.totals.failed);
+    assert_eq!(fs::read(source.join("sub/a*.txt")).expect("it is back"), b"hello");
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_lists_what_it_would_do() {
+    let house = House::new("");
+    fs::write(house.path("source/a"), "hello").expect("it is written");
+    house.run("j1", backup_of(&[&house.path("source")]));
+    let mut spec = restore_of("latest", Some(&house.path("source")), Destination::Folder(house.path("new").into()));
+    spec.dry_run = true;
+    let (ended, _) = house.run("j2", JobSpec::Restore(spec));
+    assert_eq!(ended.how, How::Done);
+    assert!(!house.path("new").exists());
+    let page = house.context.ledger.page::<PlannedItem>(&JobId::from("j2"), 1, &PageRequest::default());
+    let items = page.expect("it is readable").items;
+    let creates = |item: &&PlannedItem| item.path.as_path() == house.path("new/a");
+    assert_eq!(items.iter().find(creates).map(|item| item.action), Some(PlannedAction::Create), "{items:?}");
+}
+
+#[test]
+fn a_restore_of_an_unknown_snapshot_fails_and_makes_no_target() {
+    let house = House::new("");
+    let spec = restore_of("latest", None, Destination::Folder(house.path("new").into()));
+    let (ended, _) = house.run("j1", JobSpec::Restore(spec));
+    let How::Failed(error) = ended.how else { panic!("{:?}", ended.how) };
+    assert_eq!(error.data.kind, ErrorKind::SnapshotNotFound);
+    assert!(!house.path("data").exists(), "a restore makes no repository");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::job::JobError;
 use backup_proto::spec::JobSpec;
 
-use super::backup;
 use super::reporter::Reporter;
+use super::{backup, restore};
 use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::job::{Ended, How, Job, Totals};
@@ -88,7 +88,8 @@ pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox)
             bytes_stored: summary.bytes_stored,
             ..Totals::default()
         }),
-        JobSpec::Restore(_) | JobSpec::Verify(_) | JobSpec::Unknown => Err(Failure::Job(RpcError::new(
+        JobSpec::Restore(spec) => restore::run(job, spec, context, gate, &reporter),
+        JobSpec::Verify(_) | JobSpec::Unknown => Err(Failure::Job(RpcError::new(
             ErrorKind::InvalidParams,
             "this version does not know that kind of job",
             "Use the `backupctl` that belongs to this daemon.",

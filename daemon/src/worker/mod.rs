@@ -5,6 +5,7 @@ mod backup;
 pub mod find;
 pub mod packs;
 pub mod reporter;
+mod restore;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

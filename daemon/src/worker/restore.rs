@@ -1,0 +1,120 @@
+//! A restore: which snapshots are meant, where their files go, and one engine call for each.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use backup_engine::lock::Lock;
+use backup_engine::restorer::{Action, Overwrite, PlannedItem, RestoreOptions, RestoreSummary, restore};
+use backup_engine::{Class, Gate, Monitor};
+use backup_proto::job::{PlannedAction, PlannedItem as WirePlanned};
+use backup_proto::path::WirePath;
+use backup_proto::spec::{self, Destination, RestoreItem, RestoreSpec};
+
+use super::attempt::Failure;
+use super::find::{FoundSnapshot, find_snapshot};
+use super::reporter::Reporter;
+use crate::context::Context;
+use crate::job::{Job, Totals};
+use crate::targets::TargetError;
+
+/// Runs one attempt of a restore.
+pub(super) fn run(
+    job: &Job,
+    spec: &RestoreSpec,
+    context: &Context,
+    gate: &Gate,
+    reporter: &Reporter,
+) -> Result<Totals, Failure> {
+    let mut totals = Totals::default();
+    for item in &spec.items {
+        let found = find_snapshot(&item.snapshot, context)?;
+        let _lock = shared_lock(&found, context, reporter)?;
+        let mut options = options(spec, item, &found);
+        options.resumed = job.attempt_count() > 1;
+        let RestoreSummary { files, bytes, plan, .. } = restore(&found.repository, &options, gate, reporter)?;
+        for planned in plan {
+            reporter.plan(&view(planned));
+        }
+        totals.files += files;
+        totals.bytes += bytes;
+        totals.snapshot.get_or_insert_with(|| found.id.to_string());
+    }
+    Ok(totals)
+}
+
+/// Takes the lock that keeps others from removing what is being read. Where nothing can be written, as on a medium
+/// that is write-protected, nothing can be removed either: the restore goes on without.
+pub(super) fn shared_lock(
+    found: &FoundSnapshot,
+    context: &Context,
+    reporter: &Reporter,
+) -> Result<Option<Arc<Lock>>, Failure> {
+    match context.targets.lock(&found.repository, &found.place.folder, false) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if matches!(error.class(), Class::Permission | Class::Full | Class::Quota) => {
+            reporter.notice(&format!("The repository is read without a lock: {error}."));
+            Ok(None)
+        }
+        Err(error) => Err(TargetError::engine(&found.place.name)(error).into()),
+    }
+}
+
+fn options(spec: &RestoreSpec, item: &RestoreItem, found: &FoundSnapshot) -> RestoreOptions {
+    let inside = item.inside.as_ref();
+    let mut options = RestoreOptions {
+        include: spec.include.clone(),
+        exclude: spec.exclude.clone(),
+        overwrite: match spec.overwrite {
+            spec::Overwrite::Never => Overwrite::Never,
+            spec::Overwrite::Older => Overwrite::Older,
+            spec::Overwrite::Always => Overwrite::Always,
+        },
+        keep_replaced: spec.keep_replaced,
+        delete: spec.delete,
+        dry_run: spec.dry_run,
+        path: inside.map(|path| path.as_bytes().to_vec()),
+        ..RestoreOptions::new(found.id, PathBuf::from("/"))
+    };
+    match (&spec.destination, inside) {
+        (Destination::Folder(folder), _) => options.destination = folder.as_path().to_path_buf(),
+        (Destination::InPlace, None) => {}
+        (Destination::InPlace, Some(path)) => in_place(&mut options, path),
+    }
+    options
+}
+
+/// Restores one path to where it was. As a pattern, a path means the file or the folder alike.
+fn in_place(options: &mut RestoreOptions, path: &WirePath) {
+    match pattern_of(path) {
+        Some(pattern) if options.include.is_empty() => {
+            options.include = vec![pattern];
+            options.path = None;
+        }
+        // A pattern is text, and cannot be met together with others: the path is taken for a folder.
+        _ => options.destination = Path::new("/").join(path.as_path()),
+    }
+}
+
+/// Returns the pattern that a path alone matches.
+fn pattern_of(path: &WirePath) -> Option<String> {
+    let text = std::str::from_utf8(path.as_bytes()).ok()?;
+    let mut pattern = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if matches!(letter, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    Some(pattern)
+}
+
+fn view(item: PlannedItem) -> WirePlanned {
+    let action = match item.action {
+        Action::Create => PlannedAction::Create,
+        Action::Replace => PlannedAction::Replace,
+        Action::Same => PlannedAction::Unchanged,
+        Action::Keep => PlannedAction::Keep,
+        Action::Delete => PlannedAction::Delete,
+    };
+    WirePlanned { path: WirePath::from(item.path), action, bytes: item.bytes }
+}
