@@ -5,6 +5,8 @@
 
 pub mod archiver;
 mod blob;
+pub mod browse;
+pub mod checker;
 pub mod chunker;
 pub mod config;
 pub mod control;

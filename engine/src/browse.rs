@@ -1,0 +1,278 @@
+//! Looking into snapshots without restoring them: list, find, compare, print.
+
+use std::ops::ControlFlow;
+
+use crate::blob::Opener;
+use crate::error::{Error, Result};
+use crate::id::{BlobHandle, BlobId, BlobKind, SnapshotId};
+use crate::limits::DEPTH_MAX;
+use crate::repository::Repository;
+use crate::snapshot::Snapshot;
+use crate::source::pattern::{Pattern, SplitPath};
+use crate::storage::{FileKind, FileName};
+use crate::tree::{Node, NodeKind, Tree};
+
+/// Is given entries with their paths, which begin with a slash, and says whether to go on.
+pub type EachEntry<'f> = dyn FnMut(&[u8], &Node) -> Result<ControlFlow<()>> + 'f;
+
+/// How an entry of one snapshot differs from the other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Only the second has it.
+    Added,
+    /// Only the first has it.
+    Removed,
+    /// Its contents differ.
+    Modified,
+    /// Only what is known about it differs.
+    Metadata,
+    /// It is something else.
+    Type,
+}
+
+/// A difference between two snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// How the entry differs.
+    pub kind: ChangeKind,
+    /// Its path, which begins with a slash.
+    pub path: Vec<u8>,
+}
+
+/// Lists a folder of a snapshot, or one other entry; `recursive`: with all below it.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Damaged`], or what `each` returns.
+pub fn list(
+    repository: &Repository,
+    snapshot: &SnapshotId,
+    path: &[u8],
+    recursive: bool,
+    each: &mut EachEntry<'_>,
+) -> Result<()> {
+    let mut opener = Opener::new()?;
+    match locate(repository, &mut opener, snapshot, path)? {
+        Located::Folder(path, tree) => walk(repository, &mut opener, path, tree, recursive, each).map(|_| ()),
+        Located::Entry(path, node) => each(&path, &node).map(|_| ()),
+    }
+}
+
+/// Gives every entry of the snapshots whose path matches a pattern, as in excludes.
+///
+/// # Errors
+/// [`Error::Misuse`] for a bad pattern, [`Error::Damaged`], or what `each` returns.
+pub fn find(
+    repository: &Repository,
+    pattern: &str,
+    snapshots: &[SnapshotId],
+    each: &mut dyn FnMut(&SnapshotId, &[u8], &Node) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let wanted = Pattern::new(pattern.as_bytes());
+    let wanted =
+        wanted.map_err(|problem| Error::misuse(format!("the pattern `{pattern}` cannot be used: {problem}")))?;
+    let mut opener = Opener::new()?;
+    for snapshot in snapshots {
+        let tree = root(repository, &mut opener, snapshot)?;
+        let mut found = |path: &[u8], node: &Node| {
+            if wanted.matches(&SplitPath::new(path)) {
+                each(snapshot, path, node)
+            } else {
+                Ok(ControlFlow::Continue(()))
+            }
+        };
+        if walk(repository, &mut opener, b"/".to_vec(), tree, true, &mut found)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Gives every difference between two snapshots, in the order of paths.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Damaged`], or what `each` returns.
+pub fn diff(
+    repository: &Repository,
+    first: &SnapshotId,
+    second: &SnapshotId,
+    each: &mut dyn FnMut(Change) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let mut opener = Opener::new()?;
+    let (first, second) = (root(repository, &mut opener, first)?, root(repository, &mut opener, second)?);
+    let mut stack = vec![Pairs::new(b"/".to_vec(), first, second)];
+    while let Some(pairs) = stack.last_mut() {
+        let Some((before, after)) = pairs.next() else {
+            stack.pop();
+            continue;
+        };
+        let name = before.as_ref().or(after.as_ref()).map(|node| node.name.clone()).unwrap_or_default();
+        let path = join(&pairs.path, &name);
+        let kind = compare(before.as_ref(), after.as_ref());
+        if let Some(kind) = kind
+            && each(Change { kind, path: path.clone() })?.is_break()
+        {
+            return Ok(());
+        }
+        let subtree = |node: &Option<Node>| node.as_ref().and_then(|node| node.subtree);
+        let trees = (subtree(&before), subtree(&after));
+        if trees.0 != trees.1 {
+            check_depth(stack.len(), &path)?;
+            let before = read_some_tree(repository, &mut opener, trees.0)?;
+            let after = read_some_tree(repository, &mut opener, trees.1)?;
+            stack.push(Pairs::new(path, before, after));
+        }
+    }
+    Ok(())
+}
+
+/// Gives the contents of a file in pieces, each verified.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Misuse`] if it is no file, [`Error::Damaged`], or what `out` returns.
+pub fn cat(
+    repository: &Repository,
+    snapshot: &SnapshotId,
+    path: &[u8],
+    out: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut opener = Opener::new()?;
+    let node = match locate(repository, &mut opener, snapshot, path)? {
+        Located::Entry(_, node) if node.kind == NodeKind::File => node,
+        _ => return Err(Error::misuse(format!("{} in the snapshot is not a file", String::from_utf8_lossy(path)))),
+    };
+    for id in node.content.iter().flatten() {
+        out(&repository.read_blob(&mut opener, &BlobHandle { kind: BlobKind::Data, id: *id })?)?;
+    }
+    Ok(())
+}
+
+enum Located {
+    Folder(Vec<u8>, Tree),
+    Entry(Vec<u8>, Node),
+}
+
+fn root(repository: &Repository, opener: &mut Opener, snapshot: &SnapshotId) -> Result<Tree> {
+    let snapshot: Snapshot = repository.read_json(&FileName::new(FileKind::Snapshot, snapshot.0))?;
+    repository.read_tree(opener, &snapshot.tree)
+}
+
+fn locate(repository: &Repository, opener: &mut Opener, snapshot: &SnapshotId, path: &[u8]) -> Result<Located> {
+    let mut tree = root(repository, opener, snapshot)?;
+    let mut at = b"/".to_vec();
+    let mut names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")).peekable();
+    while let Some(name) = names.next() {
+        let not_found = || Error::NotFound { what: format!("{} in the snapshot", String::from_utf8_lossy(path)) };
+        let node = tree.get(name).ok_or_else(not_found)?;
+        at = join(&at, name);
+        if node.kind == NodeKind::Dir {
+            tree = read_some_tree(repository, opener, node.subtree)?;
+        } else if names.peek().is_none() {
+            return Ok(Located::Entry(at, node.clone()));
+        } else {
+            return Err(not_found());
+        }
+    }
+    Ok(Located::Folder(at, tree))
+}
+
+fn walk(
+    repository: &Repository,
+    opener: &mut Opener,
+    path: Vec<u8>,
+    tree: Tree,
+    recursive: bool,
+    each: &mut EachEntry<'_>,
+) -> Result<ControlFlow<()>> {
+    let mut stack = vec![(path, tree.nodes.into_iter())];
+    while let Some((folder, nodes)) = stack.last_mut() {
+        let Some(node) = nodes.next() else {
+            stack.pop();
+            continue;
+        };
+        let path = join(folder, &node.name);
+        if each(&path, &node)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if recursive && node.kind == NodeKind::Dir {
+            check_depth(stack.len(), &path)?;
+            let tree = read_some_tree(repository, opener, node.subtree)?;
+            stack.push((path, tree.nodes.into_iter()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+fn check_depth(depth: usize, path: &[u8]) -> Result<()> {
+    if depth < DEPTH_MAX {
+        return Ok(());
+    }
+    let what = format!("the depth of {}", String::from_utf8_lossy(path));
+    Err(Error::Limit { what, limit: format!("{DEPTH_MAX} levels") })
+}
+
+fn read_some_tree(repository: &Repository, opener: &mut Opener, id: Option<BlobId>) -> Result<Tree> {
+    id.map_or_else(|| Ok(Tree::default()), |id| repository.read_tree(opener, &id))
+}
+
+fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = folder.to_vec();
+    if path.last() != Some(&b'/') {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}
+
+/// Returns how two entries of one name differ.
+fn compare(before: Option<&Node>, after: Option<&Node>) -> Option<ChangeKind> {
+    let (before, after) = match (before, after) {
+        (None, None) => return None,
+        (None, Some(_)) => return Some(ChangeKind::Added),
+        (Some(_), None) => return Some(ChangeKind::Removed),
+        (Some(before), Some(after)) => (before, after),
+    };
+    if before.kind != after.kind {
+        return Some(ChangeKind::Type);
+    }
+    let contents = |node: &Node| (node.content.clone(), node.link_target().to_vec(), node.device);
+    if contents(before) != contents(after) {
+        return Some(ChangeKind::Modified);
+    }
+    // A folder's tree is compared entry by entry; when something was looked at and where it lies is no property of it.
+    let rest = |node: &Node| {
+        let own = Node { subtree: None, atime: None, ctime: None, inode: 0, device_id: 0, links: 0, ..node.clone() };
+        Node { mtime: own.mtime.filter(|_| own.kind != NodeKind::Dir), ..own }
+    };
+    (rest(before) != rest(after)).then_some(ChangeKind::Metadata)
+}
+
+/// Two folders' entries, side by side in the order of names.
+struct Pairs {
+    path: Vec<u8>,
+    before: std::iter::Peekable<std::vec::IntoIter<Node>>,
+    after: std::iter::Peekable<std::vec::IntoIter<Node>>,
+}
+
+impl Pairs {
+    fn new(path: Vec<u8>, mut before: Tree, mut after: Tree) -> Self {
+        before.nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        after.nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { path, before: before.nodes.into_iter().peekable(), after: after.nodes.into_iter().peekable() }
+    }
+}
+
+impl Iterator for Pairs {
+    type Item = (Option<Node>, Option<Node>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let order = match (self.before.peek(), self.after.peek()) {
+            (None, None) => return None,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(before), Some(after)) => before.name.cmp(&after.name),
+        };
+        let before = if order.is_le() { self.before.next() } else { None };
+        let after = if order.is_ge() { self.after.next() } else { None };
+        Some((before, after))
+    }
+}
