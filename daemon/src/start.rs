@@ -48,7 +48,7 @@ pub fn check_config(overrides: &Overrides) -> Result<PathBuf> {
     let places = find(&environment, overrides)?;
     let folder = places.config.parent().unwrap_or(Path::new("/")).to_path_buf();
     let surroundings = Surroundings { folder, home: home(&environment) };
-    config::check(&places.config, is_named(&environment, overrides), &surroundings).map_err(refused)?;
+    config::check(&places.config, overrides.config.is_some(), &surroundings).map_err(refused)?;
     Ok(places.config)
 }
 
@@ -76,8 +76,10 @@ pub fn run(overrides: &Overrides, signals: Signals) -> Result<()> {
 fn build(overrides: &Overrides) -> Result<House> {
     let environment = Environment::of_process();
     let places = find(&environment, overrides)?;
-    let config = ConfigFile::open(&places.config, is_named(&environment, overrides), home(&environment));
-    let config = Arc::new(config.map_err(refused)?);
+    let config = Arc::new(ConfigFile::open(&places.config, home(&environment)).map_err(refused)?);
+    if !places.config.exists() {
+        tracing::info!("there is no {}; everything is as without a config", places.config.display());
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     DirBuilder::new()
         .recursive(true)
@@ -149,12 +151,6 @@ fn find(environment: &Environment, overrides: &Overrides) -> Result<Places> {
         *path = std::path::absolute(&*path).map_err(Error::io("find", &*path))?;
     }
     Ok(places)
-}
-
-/// Says whether somebody named the configuration file, so that it must be there.
-fn is_named(environment: &Environment, overrides: &Overrides) -> bool {
-    let variable = environment.variables.get(std::ffi::OsStr::new("BACKUPD_CONFIG"));
-    overrides.config.is_some() || variable.is_some_and(|value| !value.is_empty())
 }
 
 /// The home folder that `~` in the configuration stands for.

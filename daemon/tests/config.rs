@@ -66,11 +66,11 @@ fn every_setting_arrives_where_it_belongs() {
 }
 
 #[test]
-fn a_missing_file_is_an_empty_config_unless_somebody_named_it() {
+fn a_missing_file_is_an_empty_config_unless_it_is_what_is_checked() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("config.toml");
     assert_eq!(check(&path, false, &surroundings()), Ok(Config::default()));
-    let error = check(&path, true, &surroundings()).expect_err("a named file must be there");
+    let error = check(&path, true, &surroundings()).expect_err("there is nothing to check");
     assert_eq!(
         error.to_string(),
         format!("{}: There is no such file. Correct the path, or create the file.", path.display())
@@ -90,7 +90,7 @@ fn bytes_that_are_not_utf8_are_named_by_line() {
 fn an_edited_file_is_used_and_a_broken_one_is_said_while_the_last_good_one_goes_on() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("config.toml");
-    let file = ConfigFile::open(&path, false, None).expect("no file is no mistake");
+    let file = ConfigFile::open(&path, None).expect("no file is no mistake");
     fs::write(&path, "[plan.a]\nsources = [\"/srv\"]\n").expect("it is written");
     assert!(file.current().expect("it is right").plans.contains_key("a"));
     fs::write(&path, "[plan.a]\nsorces = [\"/srv/longer\"]\n").expect("it is written");
@@ -106,7 +106,7 @@ fn added_sections_keep_comments_and_order() {
     let path = folder.path().join("config.toml");
     let before = "# mine\n[plan.a] # the first\nsources = [\"/srv\"]\n\n# the end, kept\n";
     fs::write(&path, before).expect("it is written");
-    let file = ConfigFile::open(&path, false, Some("/home/ann".into())).expect("it loads");
+    let file = ConfigFile::open(&path, Some("/home/ann".into())).expect("it loads");
     file.add_target(&NewTarget {
         name: "nas".to_owned(),
         url: "/mnt/nas".to_owned(),
@@ -135,7 +135,7 @@ fn added_sections_keep_comments_and_order() {
 fn an_edit_that_would_break_the_config_leaves_it_as_it_was() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("config.toml");
-    let file = ConfigFile::open(&path, false, None).expect("it loads");
+    let file = ConfigFile::open(&path, None).expect("it loads");
     let plan = |name: &str, source: &str, target: &str| NewPlan {
         name: name.to_owned(),
         sources: vec![source.to_owned()],
@@ -161,7 +161,7 @@ fn a_config_that_is_a_link_stays_one() {
     let (link, real) = (folder.path().join("config.toml"), folder.path().join("dotfiles.toml"));
     fs::write(&real, "# real\n").expect("it is written");
     std::os::unix::fs::symlink(&real, &link).expect("it is linked");
-    let file = ConfigFile::open(&link, false, None).expect("it loads");
+    let file = ConfigFile::open(&link, None).expect("it loads");
     let plan = NewPlan { name: "a".to_owned(), sources: vec!["/srv".to_owned()], ..NewPlan::default() };
     file.add_plan(&plan).expect("it is added");
     assert!(fs::symlink_metadata(&link).expect("it is there").is_symlink());

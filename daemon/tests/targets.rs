@@ -37,7 +37,7 @@ impl Home {
     }
 
     fn targets(&self) -> Targets {
-        let config = ConfigFile::open(&self.path("config.toml"), true, None).expect("the config is right");
+        let config = ConfigFile::open(&self.path("config.toml"), None).expect("the config is right");
         let clock = ManualClock::new("2025-05-05T10:00:00Z".parse::<Timestamp>().expect("a time"), TimeZone::UTC);
         Targets::open(TargetsOptions {
             state: self.path("state"),
@@ -220,7 +220,7 @@ fn a_state_that_cannot_be_understood_is_an_error_and_not_a_fresh_start() {
     let home = Home::new("");
     home.targets().open_target("local").expect("it is made");
     fs::write(home.path("state/targets.json"), "{").expect("it is written");
-    let config = ConfigFile::open(&home.path("config.toml"), true, None).expect("the config is right");
+    let config = ConfigFile::open(&home.path("config.toml"), None).expect("the config is right");
     let clock = ManualClock::new(Timestamp::UNIX_EPOCH, TimeZone::UTC);
     let opened = Targets::open(TargetsOptions {
         state: home.path("state"),

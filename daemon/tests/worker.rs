@@ -42,7 +42,7 @@ impl House {
             state: path("state"),
             socket_folder: path("run"),
             default_folder: path("data/repository"),
-            config: Arc::new(ConfigFile::open(&path("config.toml"), true, None).expect("the config is right")),
+            config: Arc::new(ConfigFile::open(&path("config.toml"), None).expect("the config is right")),
             identity: Identity::of_this_process(),
             clock: clock.clone(),
         })

@@ -15,14 +15,14 @@ const SIZE_MAX: u64 = 1024 * 1024;
 
 /// Reads and checks a config file. This is what `backupd --check-config` and `backupctl config check` are.
 ///
-/// A missing file is an empty config, unless it was named by somebody (`named`).
+/// A missing file is an empty config, unless it is the very thing that is to be checked (`must_exist`).
 ///
 /// # Errors
 /// Every mistake that was found, with its line.
-pub fn check(path: &Path, named: bool, surroundings: &Surroundings) -> Result<Config, ConfigError> {
+pub fn check(path: &Path, must_exist: bool, surroundings: &Surroundings) -> Result<Config, ConfigError> {
     match read_text(path)? {
         Some(text) => Config::parse(&text, path, surroundings),
-        None if named => {
+        None if must_exist => {
             let message = "There is no such file.";
             Err(ConfigError::whole(path.to_path_buf(), message, "Correct the path, or create the file."))
         }
@@ -83,15 +83,15 @@ struct Loaded {
 }
 
 impl ConfigFile {
-    /// Reads the config for the first time. `named` says that somebody gave this path, so that it must be there.
+    /// Reads the config for the first time. It need not be there: `target add` and `plan add` make it.
     ///
     /// # Errors
     /// Every mistake that was found, with its line.
-    pub fn open(path: &Path, named: bool, home: Option<PathBuf>) -> Result<Self, ConfigError> {
+    pub fn open(path: &Path, home: Option<PathBuf>) -> Result<Self, ConfigError> {
         let folder = path.parent().unwrap_or(Path::new("/")).to_path_buf();
         let surroundings = Surroundings { folder, home };
         let stamp = stamp(path);
-        let good = Arc::new(check(path, named, &surroundings)?);
+        let good = Arc::new(check(path, false, &surroundings)?);
         Ok(Self { path: path.to_path_buf(), surroundings, state: Mutex::new(Loaded { stamp, good, error: None }) })
     }
 
