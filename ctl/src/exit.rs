@@ -41,9 +41,8 @@ impl Failure {
 
     /// Tells whether nobody reads the output any more, as when it is piped into `head`; that is no mistake.
     pub(crate) fn is_closed_pipe(&self) -> bool {
-        let error = match self {
-            Self::Output(error) | Self::Client(ClientError::Bulk(BulkError::Io(error))) => error,
-            _ => return false,
+        let (Self::Output(error) | Self::Client(ClientError::Bulk(BulkError::Io(error)))) = self else {
+            return false;
         };
         error.kind() == io::ErrorKind::BrokenPipe
     }

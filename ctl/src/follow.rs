@@ -250,6 +250,7 @@ fn whole_summary(session: &mut Session, detail: &JobDetail) -> Result<JobSummary
             break;
         }
     }
+    summary.failed.truncate(SUMMARY_FAILED_MAX);
     let listed = u64::try_from(summary.failed.len()).unwrap_or(u64::MAX);
     summary.failed_more = summary.failed_count > listed;
     Ok(summary)

@@ -2,7 +2,7 @@
 
 use backup_proto::job::{FailedItem, Job, JobId, JobKind, JobState, JobSummary, PlannedAction, PlannedItem};
 
-use crate::text::{count, sentence, short_id, size};
+use crate::text::{count, plain, sentence, short_id, size};
 
 /// Failed items shown to a person; the command to see all is named below them.
 const SHOWN_MAX: usize = 10;
@@ -86,7 +86,8 @@ fn missing(job: &Job, summary: &JobSummary) -> Vec<String> {
 /// Says one failed item in one line. Most messages name the path; it is put before those that do not.
 pub(crate) fn failed_item(item: &FailedItem) -> String {
     let path = item.path.to_string();
-    if item.message.contains(&path) { item.message.clone() } else { format!("{path}: {}", item.message) }
+    let message = plain(&item.message);
+    if message.contains(&path) { message } else { format!("{path}: {message}") }
 }
 
 fn next_steps(job: &Job, summary: &JobSummary) -> Option<String> {

@@ -1,6 +1,7 @@
 //! Numbers, sizes, times and tables as people read them; pure functions to strings.
 
 use backup_proto::job::Progress;
+use backup_proto::path::WirePath;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -101,9 +102,15 @@ pub(crate) fn short_id(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
 
+/// Shows what would disturb a terminal as an escape: messages carry names of files, and those can hold anything.
+pub(crate) fn plain(message: &str) -> String {
+    WirePath::from(message).to_string()
+}
+
 /// Makes a sentence of a message: a capital first, a full stop last.
 pub(crate) fn sentence(message: &str) -> String {
-    let mut letters = message.trim_end().chars();
+    let message = plain(message.trim_end());
+    let mut letters = message.chars();
     let first = letters.next().map(char::to_uppercase).into_iter().flatten();
     let mut text: String = first.chain(letters).collect();
     if !text.is_empty() && !text.ends_with(['.', '!', '?', '…']) {
@@ -176,5 +183,6 @@ mod tests {
         assert_eq!(sentence("cannot read /x"), "Cannot read /x.");
         assert_eq!(sentence("Done!"), "Done!");
         assert_eq!(sentence(""), "");
+        assert_eq!(sentence("cannot read a\u{1b}[2J"), "Cannot read a\\u{1b}[2J.");
     }
 }
