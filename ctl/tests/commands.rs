@@ -1,7 +1,5 @@
 //! Each command makes the right call and shows its result, as text and as JSON, with the promised exit code.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{Ended, House, Reply, backupctl, error, example};

@@ -29,8 +29,12 @@ impl Pause {
     pub(crate) fn run(&self, session: &mut Session) -> Result<Exit, Failure> {
         let (request_id, for_seconds) = (request_id()?, self.for_seconds);
         match &self.id {
-            Some(id) => drop(session.show(&JobPause { request_id, job: id.as_str().into(), for_seconds }, describe)?),
-            None => drop(session.show(&DaemonPause { request_id, for_seconds }, describe_daemon)?),
+            Some(id) => {
+                session.show(&JobPause { request_id, job: id.as_str().into(), for_seconds }, describe)?;
+            }
+            None => {
+                session.show(&DaemonPause { request_id, for_seconds }, describe_daemon)?;
+            }
         }
         Ok(Exit::Success)
     }
@@ -51,8 +55,12 @@ impl Resume {
     pub(crate) fn run(&self, session: &mut Session) -> Result<Exit, Failure> {
         let request_id = request_id()?;
         match &self.id {
-            Some(id) => drop(session.show(&JobResume { request_id, job: id.as_str().into() }, describe)?),
-            None => drop(session.show(&DaemonResume { request_id }, describe_daemon)?),
+            Some(id) => {
+                session.show(&JobResume { request_id, job: id.as_str().into() }, describe)?;
+            }
+            None => {
+                session.show(&DaemonResume { request_id }, describe_daemon)?;
+            }
         }
         Ok(Exit::Success)
     }
