@@ -16,8 +16,8 @@ use crate::{must, programs, tree, unprivileged, wait};
 /// What a daemon is started with.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The text of its config, empty in the usual case.
-    pub config: String,
+    /// The text of its config; none is the usual case.
+    pub config: Option<String>,
     /// Whether it runs without root's rights even if the tests have them.
     pub unprivileged: bool,
     /// Further variables of its environment.
@@ -63,7 +63,9 @@ impl Daemon {
             must("create", folder, fs::create_dir_all(daemon.home().join(folder)));
         }
         must("close", daemon.home(), fs::set_permissions(daemon.home(), fs::Permissions::from_mode(0o755)));
-        must("write", "the config", fs::write(daemon.config(), &daemon.options.config));
+        if let Some(text) = &daemon.options.config {
+            must("write", "the config", fs::write(daemon.config(), text));
+        }
         if daemon.options.unprivileged {
             // The build folder may lie where that user cannot go.
             for program in [programs::backupd(), programs::backupctl()] {
@@ -108,7 +110,7 @@ impl Daemon {
         self.home().join("s")
     }
 
-    /// Returns the config file.
+    /// Returns the config file, which need not exist.
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.home().join("config/backupd/config.toml")
