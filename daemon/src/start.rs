@@ -170,7 +170,7 @@ fn refused(error: config::ConfigError) -> Error {
 fn open_targets(places: &Places, config: &Arc<ConfigFile>, clock: &Arc<dyn Clock>) -> Result<Targets> {
     Targets::open(TargetsOptions {
         state: places.state_dir.clone(),
-        socket_folder: places.socket.parent().unwrap_or(Path::new("/")).to_path_buf(),
+        socket: places.socket.clone(),
         default_folder: places.repository.clone(),
         config: Arc::clone(config),
         identity: Identity::of_this_process(),

@@ -34,8 +34,8 @@ use open::OpenTarget;
 pub struct TargetsOptions {
     /// The daemon's state folder; it is there.
     pub state: PathBuf,
-    /// The folder of the daemon's socket.
-    pub socket_folder: PathBuf,
+    /// The daemon's socket.
+    pub socket: PathBuf,
     /// Where the default target is.
     pub default_folder: PathBuf,
     /// The config.
@@ -162,12 +162,13 @@ impl Targets {
         self.locks.refresh()
     }
 
-    /// Returns the paths of the daemon's own things, which no backup may hold: its state with its keys, the folder of
-    /// its socket, and every local target.
+    /// Returns the paths of the daemon's own things, which no backup may hold: its state with its keys, its
+    /// socket with its lock, and every local target. Not the folder of the socket: that may be anybody's.
     #[must_use]
     pub fn never(&self) -> Vec<PathBuf> {
         let targets = self.places().into_iter().map(|place| place.folder);
-        [&self.options.state, &self.options.socket_folder].into_iter().cloned().chain(targets).collect()
+        let TargetsOptions { state, socket, .. } = &self.options;
+        [state.clone(), socket.clone(), socket.with_added_extension("lock")].into_iter().chain(targets).collect()
     }
 
     /// Returns the config that says which targets there are.

@@ -41,7 +41,7 @@ impl Home {
         let clock = ManualClock::new("2025-05-05T10:00:00Z".parse::<Timestamp>().expect("a time"), TimeZone::UTC);
         Targets::open(TargetsOptions {
             state: self.path("state"),
-            socket_folder: self.path("run"),
+            socket: self.path("run/s"),
             default_folder: self.path("data/backupd/repository"),
             config: Arc::new(config),
             identity: Identity::of_this_process(),
@@ -224,7 +224,7 @@ fn a_state_that_cannot_be_understood_is_an_error_and_not_a_fresh_start() {
     let clock = ManualClock::new(Timestamp::UNIX_EPOCH, TimeZone::UTC);
     let opened = Targets::open(TargetsOptions {
         state: home.path("state"),
-        socket_folder: home.path("run"),
+        socket: home.path("run/s"),
         default_folder: home.path("data/backupd/repository"),
         config: Arc::new(config),
         identity: Identity::of_this_process(),

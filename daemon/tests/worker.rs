@@ -1,114 +1,22 @@
 //! Attempts of jobs through the real engine onto a real disk; restic says what came of them.
 
+mod house;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use backup_engine::Gate;
 use backup_proto::error::{Class, ErrorKind};
-use backup_proto::job::{FailedItem, JobId, JobState, PlannedAction, PlannedItem, Priority};
+use backup_proto::job::{FailedItem, JobId, PlannedAction, PlannedItem};
 use backup_proto::page::PageRequest;
 use backup_proto::path::WirePath;
-use backup_proto::spec::{BackupSpec, Destination, JobSpec, Overwrite, RestoreItem, RestoreSpec, SnapshotQuery};
-use backup_testkit::restic::Restic;
-use backupd::clock::SystemClock;
-use backupd::config::ConfigFile;
-use backupd::context::Context;
-use backupd::identity::Identity;
-use backupd::inbox::{Event, Inbox, News};
-use backupd::job::{Ended, How, Job};
-use backupd::ledger::Ledger;
-use backupd::targets::{Targets, TargetsOptions};
-use backupd::worker::spawn;
-use tempfile::TempDir;
+use backup_proto::spec::{
+    BackupSpec, Destination, JobSpec, Overwrite, RestoreItem, RestoreSpec, SnapshotQuery, VerifySpec,
+};
+use backupd::inbox::News;
+use backupd::job::How;
 
-/// A daemon's house without its loop: the test reads the inbox itself.
-struct House {
-    folder: TempDir,
-    context: Arc<Context>,
-}
-
-impl House {
-    fn new(config: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = |name: &str| folder.path().join(name);
-        for name in ["state", "run", "source"] {
-            fs::create_dir(path(name)).expect("it is made");
-        }
-        fs::write(path("config.toml"), config.replace("HOME", &folder.path().to_string_lossy()))
-            .expect("it is written");
-        let clock = Arc::new(SystemClock);
-        let targets = Targets::open(TargetsOptions {
-            state: path("state"),
-            socket_folder: path("run"),
-            default_folder: path("data/repository"),
-            config: Arc::new(ConfigFile::open(&path("config.toml"), None).expect("the config is right")),
-            identity: Identity::of_this_process(),
-            clock: clock.clone(),
-        })
-        .expect("the state is readable");
-        let ledger = Ledger::open(&path("state")).expect("it opens");
-        let context = Arc::new(Context::new(clock, targets, ledger));
-        Self { folder, context }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn restic(&self) -> Restic {
-        Restic::new(&self.path("data/repository"), &self.path("state/keys/local.password"))
-    }
-
-    fn run(&self, id: &str, spec: JobSpec) -> (Ended, Vec<News>) {
-        self.run_with(id, spec, &Gate::new())
-    }
-
-    /// Runs an attempt to its end; returns how it ended and what was said before.
-    fn run_with(&self, id: &str, spec: JobSpec, gate: &Gate) -> (Ended, Vec<News>) {
-        let (inbox, mut events) = Inbox::new();
-        spawn(job(id, spec), Arc::clone(&self.context), gate.clone(), inbox);
-        let mut said = Vec::new();
-        while let Some(event) = events.blocking_recv() {
-            match event {
-                Event::Worker { news: News::Finished(ended), .. } => return (*ended, said),
-                Event::Worker { news, .. } => said.push(news),
-                other => panic!("a worker says {other:?}"),
-            }
-        }
-        panic!("the worker ended without a last word");
-    }
-}
-
-fn job(id: &str, spec: JobSpec) -> Job {
-    let mut job = Job {
-        id: JobId::from(id),
-        target: None,
-        plan: None,
-        spec,
-        priority: Priority::Normal,
-        now: false,
-        reason: None,
-        uid: 0,
-        submitted: "2025-05-05T10:00:00Z".parse().expect("a time"),
-        state: JobState::Queued,
-        paused: None,
-        not_before: None,
-        attempts: Vec::new(),
-        failures: 0,
-        notices: Vec::new(),
-        summary: None,
-        ended: None,
-        cancelling: false,
-    };
-    job.begin_attempt(job.submitted);
-    job
-}
-
-fn backup_of(paths: &[&Path]) -> JobSpec {
-    let sources = paths.iter().map(|path| WirePath::from(*path)).collect();
-    JobSpec::Backup(BackupSpec { sources, ..BackupSpec::default() })
-}
+use house::{House, backup_of};
 
 #[test]
 fn a_backup_makes_a_snapshot_that_restic_restores_and_a_second_one_stores_no_data() {
@@ -197,6 +105,29 @@ fn a_restore_of_an_unknown_snapshot_fails_and_makes_no_target() {
     let How::Failed(error) = ended.how else { panic!("{:?}", ended.how) };
     assert_eq!(error.data.kind, ErrorKind::SnapshotNotFound);
     assert!(!house.path("data").exists(), "a restore makes no repository");
+}
+
+#[test]
+fn a_check_finds_nothing_in_a_whole_target_and_names_what_was_damaged() {
+    let house = House::new("");
+    fs::write(house.path("source/a"), vec![7; 100_000]).expect("it is written");
+    house.run("j1", backup_of(&[&house.path("source")]));
+    let check = || JobSpec::Verify(VerifySpec { target: None, read_data: true });
+    let (ended, _) = house.run("j2", check());
+    assert_eq!((&ended.how, ended.totals.failed_count), (&How::Done, 0), "{:?}", ended.totals.failed);
+    let packs = walk(&house.path("data/repository/data"));
+    let mut bytes = fs::read(&packs[0]).expect("it is readable");
+    bytes[10] ^= 1;
+    fs::write(&packs[0], bytes).expect("it is written");
+    let (ended, _) = house.run("j3", check());
+    assert_eq!(ended.how, How::Done);
+    assert!(ended.totals.failed.iter().any(|item| item.class == Class::Damaged), "{:?}", ended.totals.failed);
+}
+
+/// Returns the files below a folder.
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).expect("it is a folder").map(|entry| entry.expect("it is readable").path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
 #[test]

@@ -3,10 +3,12 @@
 //! These calls open repositories and files, which may take as long as a drive takes to spin up. They are answered on
 //! threads that may wait, never by the owner of the jobs nor by the thread that serves the socket.
 
+mod browse;
 mod config;
 mod plan;
 mod snapshot;
 mod target;
+mod walk;
 
 use std::io;
 use std::sync::Arc;
@@ -27,6 +29,9 @@ use crate::context::Context;
 pub fn answer(context: &Arc<Context>, request: &Request) -> Result<Value, RpcError> {
     match request {
         Request::SnapshotList(params) => json(snapshot::list(params, context)),
+        Request::SnapshotLs(params) => json(browse::ls(params, context)),
+        Request::SnapshotFind(params) => json(browse::find(params, context)),
+        Request::SnapshotDiff(params) => json(browse::diff(params, context)),
         Request::TargetList(params) => json(Ok(target::list(params, context))),
         Request::TargetAdd(params) => json(target::add(params, context)),
         Request::TargetInit(params) => json(target::init(&params.name, context)),
@@ -37,7 +42,7 @@ pub fn answer(context: &Arc<Context>, request: &Request) -> Result<Value, RpcErr
         Request::ConditionsGet(_) => json(Ok(conditions())),
         Request::ConfigShow(_) => json(config::show(context)),
         Request::ConfigCheckNow(_) => json(Ok(config::check_now(context))),
-        other => Err(unknown(other.method().name)),
+        other => Err(not_asked_here(other.method().name)),
     }
 }
 
@@ -46,15 +51,16 @@ pub fn answer(context: &Arc<Context>, request: &Request) -> Result<Value, RpcErr
 /// # Errors
 /// What the client is to be told; an error of `out` ends it as `cancelled`.
 pub fn cat(
-    _context: &Arc<Context>,
-    _params: &SnapshotCat,
-    _out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    context: &Arc<Context>,
+    params: &SnapshotCat,
+    out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), RpcError> {
-    Err(unknown("snapshot.cat"))
+    browse::cat(params, context, out)
 }
 
-fn unknown(method: &str) -> RpcError {
-    RpcError::new(ErrorKind::MethodNotFound, format!("this version cannot do `{method}` yet"), "Use a later version.")
+fn not_asked_here(method: &str) -> RpcError {
+    let message = format!("`{method}` is not answered on a thread of its own");
+    RpcError::new(ErrorKind::Internal, message, "Report it with the daemon's log.")
 }
 
 fn json<T: Serialize>(result: Result<T, RpcError>) -> Result<Value, RpcError> {

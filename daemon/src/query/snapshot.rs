@@ -52,7 +52,7 @@ type Listed = Vec<(SnapshotId, EngineSnapshot)>;
 
 /// Returns the snapshots of one target, or of all that are there. Drives that are not connected are left out as long
 /// as there is another target; `target.list` says which are absent.
-fn snapshots_of(target: Option<&str>, context: &Context) -> Result<Vec<(String, Listed)>, RpcError> {
+pub(super) fn snapshots_of(target: Option<&str>, context: &Context) -> Result<Vec<(String, Listed)>, RpcError> {
     let names = match target {
         Some(name) => vec![name.to_owned()],
         None => context.targets.places().into_iter().map(|place| place.name).collect(),

@@ -8,7 +8,7 @@ use backup_proto::job::JobError;
 use backup_proto::spec::JobSpec;
 
 use super::reporter::Reporter;
-use super::{backup, restore};
+use super::{backup, restore, verify};
 use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::job::{Ended, How, Job, Totals};
@@ -89,7 +89,8 @@ pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox)
             ..Totals::default()
         }),
         JobSpec::Restore(spec) => restore::run(job, spec, context, gate, &reporter),
-        JobSpec::Verify(_) | JobSpec::Unknown => Err(Failure::Job(RpcError::new(
+        JobSpec::Verify(spec) => verify::run(job, spec, context, gate, &reporter),
+        JobSpec::Unknown => Err(Failure::Job(RpcError::new(
             ErrorKind::InvalidParams,
             "this version does not know that kind of job",
             "Use the `backupctl` that belongs to this daemon.",

@@ -6,6 +6,7 @@ pub mod find;
 pub mod packs;
 pub mod reporter;
 mod restore;
+mod verify;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

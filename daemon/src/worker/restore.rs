@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backup_engine::lock::Lock;
 use backup_engine::restorer::{Action, Overwrite, PlannedItem, RestoreOptions, RestoreSummary, restore};
-use backup_engine::{Class, Gate, Monitor};
+use backup_engine::{Class, Gate, Monitor, Repository};
 use backup_proto::job::{PlannedAction, PlannedItem as WirePlanned};
 use backup_proto::path::WirePath;
 use backup_proto::spec::{self, Destination, RestoreItem, RestoreSpec};
@@ -15,7 +15,7 @@ use super::find::{FoundSnapshot, find_snapshot};
 use super::reporter::Reporter;
 use crate::context::Context;
 use crate::job::{Job, Totals};
-use crate::targets::TargetError;
+use crate::targets::{Place, TargetError};
 
 /// Runs one attempt of a restore.
 pub(super) fn run(
@@ -28,7 +28,7 @@ pub(super) fn run(
     let mut totals = Totals::default();
     for item in &spec.items {
         let found = find_snapshot(&item.snapshot, context)?;
-        let _lock = shared_lock(&found, context, reporter)?;
+        let _lock = shared_lock(&found.place, &found.repository, context, reporter)?;
         let mut options = options(spec, item, &found);
         options.resumed = job.attempt_count() > 1;
         let RestoreSummary { files, bytes, plan, .. } = restore(&found.repository, &options, gate, reporter)?;
@@ -45,17 +45,18 @@ pub(super) fn run(
 /// Takes the lock that keeps others from removing what is being read. Where nothing can be written, as on a medium
 /// that is write-protected, nothing can be removed either: the restore goes on without.
 pub(super) fn shared_lock(
-    found: &FoundSnapshot,
+    place: &Place,
+    repository: &Arc<Repository>,
     context: &Context,
     reporter: &Reporter,
 ) -> Result<Option<Arc<Lock>>, Failure> {
-    match context.targets.lock(&found.repository, &found.place.folder, false) {
+    match context.targets.lock(repository, &place.folder, false) {
         Ok(lock) => Ok(Some(lock)),
         Err(error) if matches!(error.class(), Class::Permission | Class::Full | Class::Quota) => {
             reporter.notice(&format!("The repository is read without a lock: {error}."));
             Ok(None)
         }
-        Err(error) => Err(TargetError::engine(&found.place.name)(error).into()),
+        Err(error) => Err(TargetError::engine(&place.name)(error).into()),
     }
 }
 

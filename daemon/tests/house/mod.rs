@@ -1,0 +1,109 @@
+//! A daemon's house without its loop, for tests of workers and queries.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use backup_engine::Gate;
+use backup_proto::job::{JobId, JobState, Priority};
+use backup_proto::path::WirePath;
+use backup_proto::spec::{BackupSpec, JobSpec};
+use backup_testkit::restic::Restic;
+use backupd::clock::SystemClock;
+use backupd::config::ConfigFile;
+use backupd::context::Context;
+use backupd::identity::Identity;
+use backupd::inbox::{Event, Inbox, News};
+use backupd::job::{Ended, Job};
+use backupd::ledger::Ledger;
+use backupd::targets::{Targets, TargetsOptions};
+use backupd::worker::spawn;
+use tempfile::TempDir;
+
+/// A daemon's house without its loop: the test reads the inbox itself.
+pub(crate) struct House {
+    pub(crate) folder: TempDir,
+    pub(crate) context: Arc<Context>,
+}
+
+impl House {
+    pub(crate) fn new(config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["state", "run", "source"] {
+            fs::create_dir(path(name)).expect("it is made");
+        }
+        fs::write(path("config.toml"), config.replace("HOME", &folder.path().to_string_lossy()))
+            .expect("it is written");
+        let clock = Arc::new(SystemClock);
+        let targets = Targets::open(TargetsOptions {
+            state: path("state"),
+            socket: path("run/s"),
+            default_folder: path("data/repository"),
+            config: Arc::new(ConfigFile::open(&path("config.toml"), None).expect("the config is right")),
+            identity: Identity::of_this_process(),
+            clock: clock.clone(),
+        })
+        .expect("the state is readable");
+        let ledger = Ledger::open(&path("state")).expect("it opens");
+        let context = Arc::new(Context::new(clock, targets, ledger));
+        Self { folder, context }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn restic(&self) -> Restic {
+        Restic::new(&self.path("data/repository"), &self.path("state/keys/local.password"))
+    }
+
+    pub(crate) fn run(&self, id: &str, spec: JobSpec) -> (Ended, Vec<News>) {
+        self.run_with(id, spec, &Gate::new())
+    }
+
+    /// Runs an attempt to its end; returns how it ended and what was said before.
+    pub(crate) fn run_with(&self, id: &str, spec: JobSpec, gate: &Gate) -> (Ended, Vec<News>) {
+        let (inbox, mut events) = Inbox::new();
+        spawn(job(id, spec), Arc::clone(&self.context), gate.clone(), inbox);
+        let mut said = Vec::new();
+        while let Some(event) = events.blocking_recv() {
+            match event {
+                Event::Worker { news: News::Finished(ended), .. } => return (*ended, said),
+                Event::Worker { news, .. } => said.push(news),
+                other => panic!("a worker says {other:?}"),
+            }
+        }
+        panic!("the worker ended without a last word");
+    }
+}
+
+fn job(id: &str, spec: JobSpec) -> Job {
+    let mut job = Job {
+        id: JobId::from(id),
+        target: None,
+        plan: None,
+        spec,
+        priority: Priority::Normal,
+        now: false,
+        reason: None,
+        uid: 0,
+        submitted: "2025-05-05T10:00:00Z".parse().expect("a time"),
+        state: JobState::Queued,
+        paused: None,
+        not_before: None,
+        attempts: Vec::new(),
+        failures: 0,
+        notices: Vec::new(),
+        summary: None,
+        ended: None,
+        cancelling: false,
+    };
+    job.begin_attempt(job.submitted);
+    job
+}
+
+pub(crate) fn backup_of(paths: &[&Path]) -> JobSpec {
+    let sources = paths.iter().map(|path| WirePath::from(*path)).collect();
+    JobSpec::Backup(BackupSpec { sources, ..BackupSpec::default() })
+}
