@@ -39,8 +39,8 @@ enum Command {
     Replace(Contents, u64),
     /// Apply what was journaled.
     Apply(Record),
-    /// Write everything out and say so.
-    Flush(SyncSender<()>),
+    /// Write everything out, give sled up and say so.
+    Close(SyncSender<()>),
 }
 
 /// The handle to the thread that owns sled.
@@ -83,10 +83,10 @@ impl Queue {
         self.send(Command::Apply(record));
     }
 
-    /// Waits until the copy is on the disk, for a while.
-    pub(super) fn flush(&mut self) {
+    /// Waits until the copy is on the disk and sled is given up, for a while.
+    pub(super) fn close(&mut self) {
         let (done, answer) = mpsc::sync_channel(1);
-        self.send(Command::Flush(done));
+        self.send(Command::Close(done));
         if self.commands.is_some() && answer.recv_timeout(OPEN_PATIENCE).is_err() {
             tracing::warn!("sled did not finish writing; the queue's copy is corrected at the next start");
         }
@@ -112,12 +112,28 @@ fn serve(path: &Path, opened: &SyncSender<Result<Found, String>>, inbox: &Receiv
     };
     let _ = opened.send(Ok(found));
     for command in inbox {
-        if let Err(error) = obey(&db, command) {
+        let applied = match command {
+            Command::Apply(record) => db.apply_batch(batch(&record)),
+            Command::Replace(contents, sequence) => {
+                difference(&db, contents, sequence).and_then(|record| db.apply_batch(batch(&record)))
+            }
+            Command::Close(done) => return close(db, &done),
+        };
+        if let Err(error) = applied {
             tracing::warn!(%error, "sled cannot write; the queue's copy is built anew at the next start");
             // Dropping the handle after an error may hang for ever; this thread is not waited for.
             return;
         }
     }
+}
+
+fn close(db: sled::Db, done: &SyncSender<()>) {
+    if let Err(error) = db.flush() {
+        tracing::warn!(%error, "sled cannot write; the queue's copy is corrected at the next start");
+    }
+    drop(db);
+    // Who does not wait any more has given up on this copy.
+    let _ = done.send(());
 }
 
 fn open_tree(path: &Path) -> Result<(sled::Db, Found), Box<dyn std::error::Error>> {
@@ -141,18 +157,6 @@ fn open_tree(path: &Path) -> Result<(sled::Db, Found), Box<dyn std::error::Error
         };
     }
     Ok((db, found))
-}
-
-fn obey(db: &sled::Db, command: Command) -> sled::Result<()> {
-    match command {
-        Command::Apply(record) => db.apply_batch(batch(&record)),
-        Command::Replace(contents, sequence) => db.apply_batch(batch(&difference(db, contents, sequence)?)),
-        Command::Flush(done) => {
-            db.flush()?;
-            let _ = done.send(());
-            Ok(())
-        }
-    }
 }
 
 /// Returns the changes that make the tree equal to the given contents.

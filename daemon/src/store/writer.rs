@@ -146,7 +146,7 @@ impl Writer {
         if self.fence.is_none() && self.sequence > self.checkpointed {
             self.checkpoint()?;
         }
-        self.queue.flush();
+        self.queue.close();
         Ok(())
     }
 

@@ -136,3 +136,10 @@ fn hear(state: &mut State, step: &mut Step, job: &JobId, news: News, now: Now) {
 pub(crate) fn verdict(kind: VerdictKind, sentence: String, next_look: Option<Timestamp>) -> Verdict {
     Verdict { kind, sentence, since: None, next_look }
 }
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

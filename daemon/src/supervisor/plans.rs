@@ -39,8 +39,12 @@ pub(super) fn queue_due(state: &mut State, step: &mut Step, now: Timestamp) -> O
 /// if it runs at a time of day.
 fn due(state: &mut State, step: &mut Step, name: &str, plan: &Schedule, now: Timestamp) -> Option<Timestamp> {
     let last = match state.plans.get(name) {
-        // A time in the future was written under a clock that has been corrected since.
-        Some(last) => (*last).min(now),
+        Some(last) if *last <= now => *last,
+        // It was written under a clock that has been set back since; the plan starts to count anew.
+        Some(_) => {
+            set_last(state, step, name, now);
+            now
+        }
         None if matches!(plan, Schedule::Every(_)) => return Some(now),
         None => {
             set_last(state, step, name, now);

@@ -1,0 +1,212 @@
+//! A supervisor with a disk that can be cut off and workers that do what they are told, for tests.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backup_proto::error::{Class, ErrorData, ErrorKind, RpcError};
+use backup_proto::job::{JobError, JobId, JobState};
+use backup_proto::message::Request;
+use backup_proto::params::{JobSubmit, RequestId};
+use backup_proto::path::WirePath;
+use backup_proto::spec::{BackupSpec, Destination, JobSpec, RestoreItem, RestoreSpec, SnapshotQuery, VerifySpec};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use super::{Action, State, load, step};
+use crate::clock::Now;
+use crate::config::{Config, Surroundings};
+use crate::inbox::{Caller, Event, News, Ticket};
+use crate::job::{Ended, How, Totals};
+use crate::store::Contents;
+
+/// The user that asks.
+pub(super) const CALLER: Caller = Caller { uid: 1000, pid: None };
+
+/// What a worker was told last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Run,
+    Pause,
+    Suspend,
+    Cancel,
+}
+
+/// A supervisor under test.
+pub(super) struct Bench {
+    pub(super) state: State,
+    pub(super) disk: Contents,
+    pub(super) now: Now,
+    /// Workers by job, with their attempt.
+    pub(super) workers: BTreeMap<JobId, (u32, Told)>,
+    pub(super) wake: Option<Duration>,
+    pub(super) has_ended: bool,
+    requests: u64,
+}
+
+impl Bench {
+    pub(super) fn new(config: Config) -> Self {
+        let now = Now { wall: "2024-05-01T12:00:00Z".parse().unwrap(), boot: Duration::from_secs(1_000) };
+        let disk = Contents::new();
+        let (state, _) = load(&disk, Arc::new(config), TimeZone::UTC, 0, now.wall);
+        let workers = BTreeMap::new();
+        let mut bench = Self { state, disk, now, workers, wake: None, has_ended: false, requests: 0 };
+        bench.restart();
+        bench
+    }
+
+    /// Starts again from what is on the disk, as after a kill.
+    pub(super) fn restart(&mut self) {
+        let config = Arc::clone(&self.state.config);
+        let (state, first) = load(&self.disk, config, TimeZone::UTC, 0, self.now.wall);
+        self.state = state;
+        self.workers.clear();
+        self.has_ended = false;
+        self.store(first.changes);
+        self.tick();
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.event(Event::Tick);
+    }
+
+    /// Lets time pass.
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now.wall = self.now.wall.checked_add(time).unwrap();
+        self.now.boot += time;
+        self.tick();
+    }
+
+    /// Takes in an event: stores what changed, then does what follows. Returns the answer, if there was one.
+    pub(super) fn event(&mut self, event: Event) -> Option<Result<Value, RpcError>> {
+        let (state, step) = step(&self.state, event, self.now);
+        self.state = state;
+        self.wake = step.wake;
+        self.store(step.changes);
+        let mut answer = None;
+        for action in step.actions {
+            match action {
+                Action::Start(job) => {
+                    let before = self.workers.insert(job.id.clone(), (job.attempt_count(), Told::Run));
+                    assert!(before.is_none(), "{} has two workers", job.id);
+                }
+                Action::Pause(id) => self.tell(&id, Told::Pause),
+                Action::Resume(id) => self.tell(&id, Told::Run),
+                Action::Suspend(id) => self.tell(&id, Told::Suspend),
+                Action::Cancel(id) => self.tell(&id, Told::Cancel),
+                Action::Reply(_, outcome) => answer = Some(*outcome),
+                Action::End => self.has_ended = true,
+                Action::Publish(_) | Action::Forget(_) => {}
+            }
+        }
+        answer
+    }
+
+    fn tell(&mut self, id: &JobId, told: Told) {
+        self.workers.get_mut(id).expect("only workers are told something").1 = told;
+    }
+
+    fn store(&mut self, changes: Vec<crate::store::Change>) {
+        for change in changes {
+            match change.value {
+                Some(value) => self.disk.insert(change.key, value),
+                None => self.disk.remove(&change.key),
+            };
+        }
+    }
+
+    /// Asks for something.
+    pub(super) fn ask(&mut self, request: impl Into<Request>) -> Result<Value, RpcError> {
+        let event = Event::Request { ticket: Ticket(1), caller: CALLER, request: Box::new(request.into()) };
+        self.event(event).expect("every request is answered")
+    }
+
+    /// Returns a request id that was not used before.
+    pub(super) fn request_id(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(format!("request {}", self.requests))
+    }
+
+    /// Submits a job and returns its id.
+    pub(super) fn submit(&mut self, spec: JobSpec) -> JobId {
+        let params = JobSubmit { request_id: self.request_id(), spec, priority: None, now: false, reason: None };
+        let answer = self.ask(params).unwrap();
+        JobId::from(answer["jobs"][0].as_str().unwrap())
+    }
+
+    /// Lets a job's worker end.
+    pub(super) fn end(&mut self, id: &JobId, how: How, failed_count: u64) {
+        let (attempt, _) = self.workers.remove(id).expect("it runs");
+        let ended = Ended { how, totals: Totals { failed_count, ..Totals::default() } };
+        self.event(Event::Worker { job: id.clone(), attempt, news: News::Finished(Box::new(ended)) });
+    }
+
+    pub(super) fn job_state(&self, id: &JobId) -> JobState {
+        self.state.job(id).expect("no job is lost").state
+    }
+
+    /// Returns why a job waits.
+    pub(super) fn why(&self, id: &JobId) -> String {
+        self.state.verdicts.get(id).map(|verdict| verdict.sentence.clone()).unwrap_or_default()
+    }
+
+    /// Checks what holds after every step.
+    pub(super) fn check(&self) {
+        let mut targets = Vec::new();
+        for (id, job) in &self.state.active {
+            assert!(!job.state.is_final(), "{id} has ended and is among the others");
+            match job.state {
+                JobState::Running => {
+                    assert!(self.workers.contains_key(id), "{id} runs without a worker");
+                    targets.extend(job.target.clone());
+                }
+                _ => assert!(!self.why(id).is_empty(), "{id} is {:?} without a reason", job.state),
+            }
+        }
+        targets.sort_unstable();
+        let count = targets.len();
+        targets.dedup();
+        assert_eq!(targets.len(), count, "two jobs run on one target");
+        assert!(self.state.ended.values().all(|job| job.state.is_final() && job.summary.is_some()));
+    }
+}
+
+pub(super) fn backup() -> JobSpec {
+    JobSpec::Backup(BackupSpec { sources: vec![WirePath::from("/home")], ..BackupSpec::default() })
+}
+
+pub(super) fn verify(target: &str) -> JobSpec {
+    JobSpec::Verify(VerifySpec { target: Some(target.into()), read_data: false })
+}
+
+pub(super) fn restore() -> JobSpec {
+    let snapshot = SnapshotQuery { snapshot: "latest".into(), target: None, plan: None, host: None, path: None };
+    JobSpec::Restore(RestoreSpec {
+        items: vec![RestoreItem { snapshot, inside: None }],
+        destination: Destination::Folder(WirePath::from("/tmp/out")),
+        include: Vec::new(),
+        exclude: Vec::new(),
+        overwrite: backup_proto::spec::Overwrite::Never,
+        keep_replaced: false,
+        delete: false,
+        dry_run: false,
+    })
+}
+
+/// A config with one plan.
+pub(super) fn with_plan(schedule: &str) -> Config {
+    let text = format!("[plan.docs]\nsources = [\"/home\"]\ntargets = [\"local\"]\nschedule = \"{schedule}\"\n");
+    let surroundings = Surroundings { folder: "/etc".into(), home: None };
+    Config::parse(&text, Path::new("/etc/config.toml"), &surroundings).unwrap()
+}
+
+pub(super) fn failure(class: Class) -> How {
+    let data = ErrorData { kind: ErrorKind::Storage, class, retryable: class.is_retryable(), advice: "wait".into() };
+    How::Failed(JobError { message: "it broke".into(), data })
+}
+
+pub(super) fn later(bench: &Bench, time: Duration) -> Timestamp {
+    bench.now.wall.checked_add(time).unwrap()
+}
