@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
-use super::state::{DAEMON, DaemonRecord, JOB, PLAN, REQUEST, State};
+use super::state::{Answers, DAEMON, DaemonRecord, JOB, PLAN, REQUEST, State};
 use super::{Step, finish};
 use crate::config::Config;
 use crate::job::Job;
@@ -29,7 +29,7 @@ pub fn load(contents: &Contents, config: Arc<Config>, zone: TimeZone, uid: u32, 
         paused: None,
         last_number: 0,
         plans: BTreeMap::new(),
-        requests: Arc::default(),
+        requests: Answers::default(),
         swept: None,
         is_stopping: false,
         notices: Vec::new(),
@@ -62,7 +62,7 @@ fn take(state: &mut State, key: &str, value: &[u8]) {
     } else if let Some(id) = key.strip_prefix(REQUEST)
         && let Some(remembered) = read(state, key, value)
     {
-        Arc::make_mut(&mut state.requests).insert(id.to_owned(), Arc::new(remembered));
+        state.requests.insert(id.to_owned(), remembered);
     }
 }
 

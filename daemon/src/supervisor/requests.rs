@@ -1,7 +1,5 @@
 //! What clients ask for: each change is made once, however often the same request comes.
 
-use std::sync::Arc;
-
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::message::Request;
 use backup_proto::params::JobsSubmitted;
@@ -68,20 +66,12 @@ pub(super) fn remember(
     let Some(id) = request.request_id() else { return };
     let remembered = Remembered { hash: hash(request), uid: caller.uid, at: now.wall, answer: answer.clone() };
     step.changes.push(Change::set(format!("{REQUEST}{}", id.0), json(&remembered)));
-    Arc::make_mut(&mut state.requests).insert(id.0.clone(), Arc::new(remembered));
+    state.requests.insert(id.0.clone(), remembered);
 }
 
 /// Forgets requests that are old enough.
 pub(super) fn sweep(state: &mut State, step: &mut Step, now: Timestamp) {
-    let is_old = |remembered: &Remembered| now.duration_since(remembered.at) > KEPT;
-    let old: Vec<String> =
-        state.requests.iter().filter(|(_, remembered)| is_old(remembered)).map(|(id, _)| id.clone()).collect();
-    if old.is_empty() {
-        return;
-    }
-    let requests = Arc::make_mut(&mut state.requests);
-    for id in old {
-        requests.remove(&id);
+    for id in state.requests.sweep(|remembered| now.duration_since(remembered.at) > KEPT) {
         step.changes.push(Change::remove(format!("{REQUEST}{id}")));
     }
 }

@@ -41,7 +41,7 @@ pub struct State {
     /// When each plan was last due.
     pub plans: BTreeMap<String, Timestamp>,
     /// Changes that were made on request, by the request's id.
-    pub requests: Arc<BTreeMap<String, Arc<Remembered>>>,
+    pub requests: Answers,
     /// When requests that are too old were last forgotten, in boot time.
     pub swept: Option<Duration>,
     /// Whether the daemon is to end.
@@ -72,6 +72,50 @@ pub enum Wish {
     Suspend,
     /// End for good.
     Cancel,
+}
+
+/// The answers that were given, by the request's id: many old ones that are shared between states, and a few new ones,
+/// so that a state with tens of thousands of them is still cheap to clone and to add to.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    old: Arc<BTreeMap<String, Arc<Remembered>>>,
+    new: BTreeMap<String, Arc<Remembered>>,
+}
+
+impl Answers {
+    /// New answers that are kept apart; then they join the old ones.
+    const NEW_MAX: usize = 256;
+
+    /// Returns the answer that was given to a request.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Arc<Remembered>> {
+        self.new.get(id).or_else(|| self.old.get(id))
+    }
+
+    /// Adds an answer.
+    pub fn insert(&mut self, id: String, remembered: Remembered) {
+        self.new.insert(id, Arc::new(remembered));
+        if self.new.len() > Self::NEW_MAX {
+            Arc::make_mut(&mut self.old).append(&mut self.new);
+        }
+    }
+
+    /// Removes the answers that are old enough, and returns their requests' ids.
+    pub fn sweep(&mut self, is_old: impl Fn(&Remembered) -> bool) -> Vec<String> {
+        let mut ids = Vec::new();
+        if self.old.values().chain(self.new.values()).any(|remembered| is_old(remembered)) {
+            let mut keep = |id: &String, remembered: &mut Arc<Remembered>| {
+                let goes = is_old(remembered);
+                if goes {
+                    ids.push(id.clone());
+                }
+                !goes
+            };
+            Arc::make_mut(&mut self.old).retain(&mut keep);
+            self.new.retain(&mut keep);
+        }
+        ids
+    }
 }
 
 /// A change that was made on request, so that the same request again cannot make it twice.
