@@ -71,8 +71,11 @@ fn collect(root: &Path, folder: &Path, names: &mut Vec<String>) {
 /// Splits a file into its code and its inline tests.
 fn split(text: &str) -> (Vec<&str>, Vec<&str>) {
     let lines: Vec<_> = text.lines().collect();
-    let inline = |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && pair[1].ends_with('{');
-    let cut = lines.windows(2).position(inline).unwrap_or(lines.len());
+    let inline = |at: usize| {
+        let next = lines[at + 1..].iter().find(|line| !line.starts_with("#["));
+        lines[at] == "#[cfg(test)]" && next.is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'))
+    };
+    let cut = (0..lines.len()).find(|at| inline(*at)).unwrap_or(lines.len());
     let (code, tests) = lines.split_at(cut);
     (code.to_vec(), tests.to_vec())
 }

@@ -36,7 +36,7 @@ fn modes_are_translated_both_ways() {
         (0o041_777, 0o777 | 1 << 31 | 1 << 20),
         (0o107_000, 1 << 23 | 1 << 22 | 1 << 20),
     ] {
-        assert_eq!(mode_to_go(unix as u32), go, "{unix:o}");
+        assert_eq!(mode_to_go(unix), go, "{unix:o}");
         assert_eq!(permissions(go), Mode::from_bits_truncate(unix & 0o7777), "{unix:o}");
     }
 }
@@ -138,7 +138,7 @@ fn attributes_that_may_not_be_read_are_reported_and_the_rest_is_kept() {
         let path = home.path().join("file");
         fs::write(&path, b"").unwrap();
         setxattr(&path, "user.one", b"1", XattrFlags::empty()).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
         let folder = Folder::open_root(home.path()).unwrap();
         let name = OsStr::new("file");
         let mut node = describe(name, &folder.look(name).unwrap(), &Owners::default());

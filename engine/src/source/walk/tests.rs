@@ -172,7 +172,7 @@ fn a_user_without_rights_is_refused_what_is_closed() {
         fs::create_dir(own.path().join("closed")).unwrap();
         fs::write(own.path().join("closed file"), b"").unwrap();
         for name in ["closed", "closed file"] {
-            fs::set_permissions(own.path().join(name), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(own.path().join(name), fs::Permissions::from_mode(0o000)).unwrap();
         }
         let own = Folder::open_root(own.path()).unwrap();
         assert_eq!(own.open_child(OsStr::new("closed")).unwrap_err().kind(), ErrorKind::PermissionDenied);
