@@ -68,11 +68,9 @@ impl Store {
         self.ask(changes).await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// The same as [`Store::commit`] for plain threads.
-    ///
-    /// # Errors
-    /// As [`Store::commit`].
-    pub fn commit_blocking(&self, changes: Vec<Change>) -> Result<u64> {
+    /// The same as [`Store::commit`] for tests, which are plain threads.
+    #[cfg(test)]
+    fn commit_blocking(&self, changes: Vec<Change>) -> Result<u64> {
         self.ask(changes).blocking_recv().unwrap_or_else(|_| Err(gone()))
     }
 
