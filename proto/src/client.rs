@@ -55,7 +55,12 @@ pub enum ClientError {
 }
 
 fn list_sockets(tried: &[(PathBuf, io::Error)]) -> String {
-    tried.iter().map(|(socket, _)| socket.display().to_string()).collect::<Vec<_>>().join(" or ")
+    let one = |(socket, error): &(PathBuf, io::Error)| {
+        let reason = error.to_string();
+        let reason = reason.split(" (os error").next().unwrap_or_default().to_lowercase();
+        format!("{} ({reason})", socket.display())
+    };
+    tried.iter().map(one).collect::<Vec<_>>().join(" or ")
 }
 
 impl ClientError {
