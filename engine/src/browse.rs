@@ -15,6 +15,9 @@ use crate::tree::{Node, NodeKind, Tree};
 /// Is given entries with their paths, which begin with a slash, and says whether to go on.
 pub type EachEntry<'f> = dyn FnMut(&[u8], &Node) -> Result<ControlFlow<()>> + 'f;
 
+/// The same for entries of several snapshots.
+pub type EachFound<'f> = dyn FnMut(&SnapshotId, &[u8], &Node) -> Result<ControlFlow<()>> + 'f;
+
 /// How an entry of one snapshot differs from the other's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
@@ -61,12 +64,7 @@ pub fn list(
 ///
 /// # Errors
 /// [`Error::Misuse`] for a bad pattern, [`Error::Damaged`], or what `each` returns.
-pub fn find(
-    repository: &Repository,
-    pattern: &str,
-    snapshots: &[SnapshotId],
-    each: &mut dyn FnMut(&SnapshotId, &[u8], &Node) -> Result<ControlFlow<()>>,
-) -> Result<()> {
+pub fn find(repository: &Repository, pattern: &str, snapshots: &[SnapshotId], each: &mut EachFound<'_>) -> Result<()> {
     let wanted = Pattern::new(pattern.as_bytes());
     let wanted =
         wanted.map_err(|problem| Error::misuse(format!("the pattern `{pattern}` cannot be used: {problem}")))?;
@@ -148,7 +146,7 @@ pub fn cat(
 
 enum Located {
     Folder(Vec<u8>, Tree),
-    Entry(Vec<u8>, Node),
+    Entry(Vec<u8>, Box<Node>),
 }
 
 fn root(repository: &Repository, opener: &mut Opener, snapshot: &SnapshotId) -> Result<Tree> {
@@ -167,7 +165,7 @@ fn locate(repository: &Repository, opener: &mut Opener, snapshot: &SnapshotId, p
         if node.kind == NodeKind::Dir {
             tree = read_some_tree(repository, opener, node.subtree)?;
         } else if names.peek().is_none() {
-            return Ok(Located::Entry(at, node.clone()));
+            return Ok(Located::Entry(at, Box::new(node.clone())));
         } else {
             return Err(not_found());
         }

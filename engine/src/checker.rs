@@ -4,20 +4,18 @@
 //! there and as long as they should be. All data: every pack is read, compared with its name, its header with the index,
 //! and each blob with its id. What is affected is named by snapshot and path.
 
+mod packs;
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use sha2::{Digest, Sha256};
 
 use crate::blob::Opener;
 use crate::control::Gate;
 use crate::error::{Class, Error, Result};
 use crate::id::{BlobHandle, BlobId, BlobKind, PackId, SnapshotId, sha256};
-use crate::index::Location;
-use crate::monitor::{ItemFailure, Monitor, PackedBlob, Progress};
-use crate::pack::read_header;
+use crate::monitor::{ItemFailure, Monitor, PackedBlob};
 use crate::repository::Repository;
 use crate::snapshot::Snapshot;
 use crate::storage::{FileKind, FileName};
@@ -47,12 +45,6 @@ pub struct VerifySummary {
     pub failed: u64,
 }
 
-/// The largest pack that is held in memory at once, in bytes; a larger one is read twice, in pieces.
-const PACK_IN_MEMORY: u64 = 64 * 1024 * 1024;
-
-/// How much of a larger pack is read at once, in bytes.
-const PIECE: u64 = 4 * 1024 * 1024;
-
 /// Verifies a repository. What is wrong is reported to the monitor, each item once.
 ///
 /// # Errors
@@ -71,7 +63,7 @@ pub fn verify(
     let packs = checker.check_packs()?;
     let mut summary = VerifySummary { packs: packs.len() as u64, ..VerifySummary::default() };
     if options.read_data {
-        summary.bytes = checker.read_packs(packs, options.threads)?;
+        summary.bytes = checker.read_packs(&packs, options.threads)?;
     }
     summary.blobs = repository.index().len() as u64;
     summary.snapshots = checker.check_snapshots()?;
@@ -164,105 +156,6 @@ impl Checker<'_> {
         let name = FileName::new(FileKind::Pack, id.0);
         self.wrong(&name, &Error::damaged(format!("{name} in {}", self.repository.location()), problem));
         self.guard().extend(blobs.iter().map(|blob| blob.handle));
-    }
-
-    fn read_packs(&self, packs: Vec<Pack>, threads: usize) -> Result<u64> {
-        let threads = if threads == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { threads };
-        let next = AtomicUsize::new(0);
-        let bytes = AtomicU64::new(0);
-        let run = || {
-            let mut opener = Opener::new()?;
-            while let Some(pack) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.read_pack(pack, &mut opener)?;
-                bytes.fetch_add(pack.length, Ordering::Relaxed);
-            }
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-            let mut result = Ok(());
-            for thread in threads {
-                result = result.and(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-            result
-        })?;
-        Ok(bytes.into_inner())
-    }
-
-    /// Checks one pack; errors are those that end the verification.
-    fn read_pack(&self, pack: &Pack, opener: &mut Opener) -> Result<()> {
-        let name = FileName::new(FileKind::Pack, pack.id.0);
-        self.gate.check()?;
-        let whole = match self.hash(&name, pack.length) {
-            Ok((hash, whole)) if hash == name.id => whole,
-            Ok((_, whole)) => {
-                let what = format!("{name} in {}", self.repository.location());
-                self.wrong(&name, &Error::damaged(what, "its contents do not match its name"));
-                whole
-            }
-            Err(error @ (Error::Cancelled | Error::Suspended)) => return Err(error),
-            Err(error) => {
-                self.wrong(&name, &error);
-                None
-            }
-        };
-        match read_header(self.repository, pack.id, pack.length) {
-            Ok(header) => {
-                // The index of old programs knows no uncompressed length.
-                let place = |blob: &PackedBlob| (blob.handle, blob.offset, blob.length);
-                let header: HashSet<_> = header.iter().map(place).collect();
-                if pack.blobs.iter().any(|blob| !header.contains(&place(blob))) {
-                    let what = format!("{name} in {}", self.repository.location());
-                    self.wrong(&name, &Error::damaged(what, "the index lists other blobs in it than its header"));
-                }
-            }
-            Err(error) => self.wrong(&name, &error),
-        }
-        for blob in &pack.blobs {
-            self.gate.check()?;
-            if let Err(error) = self.open(pack.id, blob, whole.as_deref(), opener) {
-                self.guard().insert(blob.handle);
-                self.wrong(&name, &error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns a pack's SHA-256, and the pack if it is not too large to keep.
-    fn hash(&self, name: &FileName, length: u64) -> Result<([u8; 32], Option<Vec<u8>>)> {
-        let mut hash = Sha256::new();
-        let mut whole = Vec::new();
-        let mut offset = 0;
-        while offset < length {
-            self.gate.check()?;
-            let piece = PIECE.min(length - offset);
-            let bytes =
-                self.repository.storage().read_range(name, offset, usize::try_from(piece).unwrap_or(usize::MAX))?;
-            self.monitor.progress(&Progress { bytes: piece, ..Progress::default() });
-            hash.update(&bytes);
-            if length <= PACK_IN_MEMORY {
-                whole.extend_from_slice(&bytes);
-            }
-            offset += piece;
-        }
-        Ok((hash.finalize().into(), (length <= PACK_IN_MEMORY).then_some(whole)))
-    }
-
-    fn open(&self, pack: PackId, blob: &PackedBlob, whole: Option<&[u8]>, opener: &mut Opener) -> Result<()> {
-        let PackedBlob { handle, offset, length, uncompressed_length } = *blob;
-        let location = Location { pack, offset, length, uncompressed_length };
-        crate::blob::check_length(location.contents_length())?;
-        let length = crate::blob::check_length(u64::from(length))?;
-        let sealed = match whole {
-            Some(bytes) => {
-                bytes.get(offset as usize..).and_then(|bytes| bytes.get(..length)).unwrap_or_default().to_vec()
-            }
-            None => {
-                let name = FileName::new(FileKind::Pack, pack.0);
-                self.repository.storage().read_range(&name, u64::from(offset), length)?
-            }
-        };
-        opener.open(self.repository.key(), &handle, &location, sealed).map(|_| ())
     }
 
     /// Checks that every tree can be read and every blob is there; newest snapshots first.

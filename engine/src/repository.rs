@@ -265,7 +265,6 @@ impl Repository {
     }
 
     /// Returns the index as it is known now.
-    #[must_use]
     pub fn index(&self) -> RwLockReadGuard<'_, Index> {
         // Packs are added whole; a panic in between leaves blobs unknown, which costs room and nothing else.
         self.index.read().unwrap_or_else(PoisonError::into_inner)

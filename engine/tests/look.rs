@@ -1,5 +1,7 @@
 //! Looking into repositories: verify, list, find, diff, cat.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Restoring: all of it, parts of it, over what is there, and again.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
+
 mod common;
 
 use std::fs;

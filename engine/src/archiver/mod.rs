@@ -12,31 +12,28 @@ mod file;
 mod options;
 mod roots;
 mod session;
+mod sources;
+mod top;
 mod walker;
 mod worker;
 
 pub use options::{BackupOptions, BackupSummary};
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-
-use serde_json::{Value, json};
 
 use crate::control::Gate;
 use crate::error::Result;
-use crate::id::{BlobId, SnapshotId};
+use crate::id::SnapshotId;
 use crate::lock::Lock;
 use crate::monitor::{Monitor, PackRecord, Progress};
 use crate::pack::read_header;
 use crate::repository::Repository;
-use crate::snapshot::{Snapshot, Summary};
+use crate::snapshot::Snapshot;
 use crate::storage::{FileKind, FileName};
 use roots::Roots;
-use session::{Counts, Session};
-use walker::SourceCount;
-
-/// The key of what we add to a snapshot's summary.
-const OURS: &str = "backupd";
+use session::Session;
 
 /// Backs up the sources into a new snapshot.
 ///
@@ -58,7 +55,9 @@ pub fn backup(lock: &Lock, options: &BackupOptions, gate: &Gate, monitor: &dyn M
         return Err(session.nothing_read());
     }
     let mut summary = BackupSummary::new(counts, session.added());
-    let snapshot = make_snapshot(options, &roots, parent.as_ref(), tree, &summary, &sources, lock);
+    let mut record = summary.to_record(options.time, lock.now().wall);
+    sources::record(&mut record, roots.sources.iter().map(PathBuf::as_path).zip(sources));
+    let snapshot = options.snapshot(tree, parent.map(|(id, _)| id), record);
     let sealed = repository.seal_file(&snapshot)?;
     lock.confirm()?;
     repository.write_file(FileKind::Snapshot, &sealed)?;
@@ -108,67 +107,4 @@ fn adoptable(repository: &Repository, options: &BackupOptions) -> Result<Vec<Pac
             && read_header(repository, pack.id, pack.length).is_ok_and(|blobs| blobs == pack.blobs)
     };
     Ok(options.adopt.iter().filter(whole).cloned().collect())
-}
-
-fn make_snapshot(
-    options: &BackupOptions,
-    roots: &Roots,
-    parent: Option<&(SnapshotId, Snapshot)>,
-    tree: BlobId,
-    done: &BackupSummary,
-    sources: &[SourceCount],
-    lock: &Lock,
-) -> Snapshot {
-    let summary = Summary {
-        backup_start: options.time,
-        backup_end: lock.now().wall,
-        files_new: done.files_new,
-        files_changed: done.files_changed,
-        files_unmodified: done.files_unmodified,
-        dirs_new: done.folders_new,
-        dirs_changed: done.folders_changed,
-        dirs_unmodified: done.folders_unmodified,
-        data_blobs: done.data_blobs,
-        tree_blobs: done.tree_blobs,
-        data_added: done.bytes_added,
-        data_added_packed: done.bytes_stored,
-        total_files_processed: done.files,
-        total_bytes_processed: done.bytes,
-        others: [(OURS.to_owned(), source_counts(roots, sources))].into_iter().collect(),
-    };
-    Snapshot {
-        time: options.time,
-        parent: parent.map(|(id, _)| *id),
-        tree,
-        paths: options.paths(),
-        hostname: options.hostname.clone(),
-        username: options.username.clone(),
-        uid: options.uid,
-        gid: options.gid,
-        excludes: options.exclude_patterns.clone(),
-        tags: options.tags.clone(),
-        original: None,
-        program_version: options.program_version.clone(),
-        summary: Some(summary),
-        others: serde_json::Map::new(),
-    }
-}
-
-/// What each source held, so that the next backup notices one that shrank.
-fn source_counts(roots: &Roots, sources: &[SourceCount]) -> Value {
-    let counts = roots.sources.iter().zip(sources).map(|(path, count)| {
-        json!({ "path": path.display().to_string(), "files": count.files, "bytes": count.bytes,
-            "file_system": count.file_system })
-    });
-    json!({ "sources": counts.collect::<Vec<_>>() })
-}
-
-/// Returns what a source held in a snapshot that we made.
-fn source_before(snapshot: &Snapshot, path: &std::path::Path) -> Option<SourceCount> {
-    let sources = snapshot.summary.as_ref()?.others.get(OURS)?.get("sources")?.as_array()?;
-    let path = path.display().to_string();
-    let source = sources.iter().find(|source| source.get("path").and_then(Value::as_str) == Some(&path))?;
-    let number = |name: &str| source.get(name).and_then(Value::as_u64);
-    let (files, bytes) = (number("files")?, number("bytes")?);
-    Some(SourceCount { files, bytes, file_system: number("file_system"), ..SourceCount::default() })
 }

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use serde_json::Map;
 
-use super::Counts;
-use crate::id::SnapshotId;
+use super::session::Counts;
+use crate::id::{BlobId, SnapshotId};
 use crate::monitor::PackRecord;
 use crate::pack::Blobs;
+use crate::snapshot::{Snapshot, Summary};
 use crate::source::exclude::Excludes;
 
 /// What a backup is asked to do.
@@ -54,6 +56,26 @@ impl BackupOptions {
         paths.sort();
         paths.dedup();
         paths
+    }
+
+    /// Makes the snapshot of a tree.
+    pub(super) fn snapshot(&self, tree: BlobId, parent: Option<SnapshotId>, summary: Summary) -> Snapshot {
+        Snapshot {
+            time: self.time,
+            parent,
+            tree,
+            paths: self.paths(),
+            hostname: self.hostname.clone(),
+            username: self.username.clone(),
+            uid: self.uid,
+            gid: self.gid,
+            excludes: self.exclude_patterns.clone(),
+            tags: self.tags.clone(),
+            original: None,
+            program_version: self.program_version.clone(),
+            summary: Some(summary),
+            others: Map::new(),
+        }
     }
 
     pub(super) fn thread_count(&self) -> usize {
@@ -117,6 +139,27 @@ impl BackupSummary {
             data_blobs: added.data,
             tree_blobs: added.trees,
             bytes_added: added.bytes,
+        }
+    }
+
+    /// Returns what a snapshot records of it.
+    pub(super) fn to_record(&self, backup_start: Timestamp, backup_end: Timestamp) -> Summary {
+        Summary {
+            backup_start,
+            backup_end,
+            files_new: self.files_new,
+            files_changed: self.files_changed,
+            files_unmodified: self.files_unmodified,
+            dirs_new: self.folders_new,
+            dirs_changed: self.folders_changed,
+            dirs_unmodified: self.folders_unmodified,
+            data_blobs: self.data_blobs,
+            tree_blobs: self.tree_blobs,
+            data_added: self.bytes_added,
+            data_added_packed: self.bytes_stored,
+            total_files_processed: self.files,
+            total_bytes_processed: self.bytes,
+            others: Map::new(),
         }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) enum Root {
     /// A source; the number is its position in [`Roots::sources`].
     Source(usize),
     /// A folder above sources, with what leads to them, by name in bytes.
-    Above(BTreeMap<OsString, Root>),
+    Above(BTreeMap<OsString, Self>),
 }
 
 /// The sources of a backup, as a tree of names.

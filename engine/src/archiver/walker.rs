@@ -1,57 +1,42 @@
 //! The walk: every folder below the sources, depth first, each entry compared with the parent snapshot.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
 use super::building::{Building, Slot};
 use super::file::{FileTask, unreadable};
-use super::roots::{Root, Roots};
+use super::roots::Roots;
 use super::session::Session;
-use super::source_before;
+use super::sources::{self, SourceCount};
 use super::worker::Worker;
 use crate::blob::Opener;
-use crate::error::{Class, Error, Result};
-use crate::id::{BlobHandle, BlobKind};
+use crate::error::{Error, Result};
+use crate::id::{BlobHandle, BlobId, BlobKind};
 use crate::limits::DEPTH_MAX;
-use crate::monitor::{ItemFailure, Progress};
-use crate::snapshot::Snapshot;
+use crate::monitor::Progress;
 use crate::source::exclude::{CACHE_TAG_NAME, is_cache_tag};
 use crate::source::handle::Place;
 use crate::source::meta::{complete, describe};
 use crate::source::walk::{Folder, Identity, Stat};
 use crate::tree::{Node, NodeKind, Tree};
 
-/// What a source held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct SourceCount {
-    pub(super) files: u64,
-    pub(super) bytes: u64,
-    /// The device it is on, as long as the machine runs.
-    pub(super) device: Option<u64>,
-    /// The file system it is on, which for most stays the same when devices are numbered anew.
-    pub(super) file_system: Option<u64>,
-    /// Entries at its top.
-    pub(super) entries: u64,
-}
-
 /// Walks the sources of one backup.
 pub(super) struct Walker<'w, 's, 'a> {
-    session: &'s Session<'a>,
-    worker: &'w mut Worker<'s, 'a>,
+    pub(super) session: &'s Session<'a>,
+    pub(super) worker: &'w mut Worker<'s, 'a>,
     files: &'w Sender<FileTask>,
-    roots: &'w Roots,
-    sources: &'w mut [SourceCount],
+    pub(super) roots: &'w Roots,
+    pub(super) sources: &'w mut [SourceCount],
     opener: Opener,
     /// Folders that are being walked, the deepest last.
     stack: Vec<Frame>,
     /// The source that is being walked.
-    source: usize,
+    pub(super) source: usize,
     left_out: bool,
 }
 
@@ -68,13 +53,13 @@ struct Frame {
 }
 
 /// An entry that was looked at.
-struct Entry<'e> {
-    folder: &'e Arc<Folder>,
-    name: &'e OsStr,
-    path: PathBuf,
-    stat: Stat,
+pub(super) struct Entry<'e> {
+    pub(super) folder: &'e Arc<Folder>,
+    pub(super) name: &'e OsStr,
+    pub(super) path: PathBuf,
+    pub(super) stat: Stat,
     /// The entry of the same name in the parent snapshot.
-    before: Option<Node>,
+    pub(super) before: Option<Node>,
 }
 
 impl<'w, 's, 'a> Walker<'w, 's, 'a> {
@@ -89,109 +74,8 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
         Ok(Self { session, worker, files, roots, sources, opener, stack: Vec::new(), source: 0, left_out: false })
     }
 
-    /// Walks everything; the top's tree is stored by whoever stores the last entry.
-    pub(super) fn run(&mut self, parent: Option<&Snapshot>) -> Result<()> {
-        let top = Building::top();
-        let before = parent.and_then(|snapshot| self.opener_tree(&snapshot.tree));
-        match &self.roots.top {
-            Root::Source(source) => {
-                self.source = *source;
-                match Folder::open_root(Path::new("/")) {
-                    Ok(folder) => {
-                        self.sources[*source].device = Some(folder.identity().device);
-                        self.sources[*source].file_system = file_system(Path::new("/"));
-                        self.session.count(|counts| counts.sources_read += 1);
-                        self.push(Arc::new(folder), PathBuf::from("/"), top, before)?;
-                        self.walk_stack()?;
-                    }
-                    Err(error) => {
-                        self.session.item_error(Path::new("/"), &Error::io("read", "/")(error));
-                        top.close(self.worker)?;
-                    }
-                }
-            }
-            Root::Above(names) => self.walk_above(names, Path::new("/"), top, before.as_ref())?,
-        }
-        self.check_sources(parent);
-        Ok(())
-    }
-
-    fn walk_above(
-        &mut self,
-        names: &BTreeMap<OsString, Root>,
-        path: &Path,
-        building: Arc<Building>,
-        before: Option<&Tree>,
-    ) -> Result<()> {
-        for (name, root) in names {
-            let path = path.join(name);
-            let slot = building.add_slot();
-            let before = before.and_then(|tree| tree.get(name.as_bytes()));
-            match root {
-                Root::Source(source) => {
-                    self.source = *source;
-                    self.walk_source(&path, name, slot, before.cloned())?;
-                }
-                Root::Above(names) => self.walk_folder_above(names, &path, name, slot, before)?,
-            }
-        }
-        building.close(self.worker)
-    }
-
-    /// Walks what leads to sources below a folder that is not one itself.
-    fn walk_folder_above(
-        &mut self,
-        names: &BTreeMap<OsString, Root>,
-        path: &Path,
-        name: &OsStr,
-        slot: Slot,
-        before: Option<&Node>,
-    ) -> Result<()> {
-        // Links on the way to a source are followed, as they were meant when it was typed.
-        let node = match rustix::fs::stat(path) {
-            Ok(stat) => describe(name, &stat, &self.session.owners),
-            Err(error) => {
-                self.report_missing(path, &Error::io("look at", path)(error.into()));
-                return slot.fill(None, self.worker);
-            }
-        };
-        let subtree = before.and_then(|node| node.subtree);
-        let tree = subtree.and_then(|id| self.opener_tree(&id));
-        let building = Building::below(slot, Node { size: 0, ..node }, subtree);
-        self.walk_above(names, path, building, tree.as_ref())
-    }
-
-    fn report_missing(&self, path: &Path, error: &Error) {
-        for source in self.roots.sources.iter().filter(|source| source.starts_with(path)) {
-            self.session.item_failed(missing_source(source, error));
-        }
-    }
-
-    /// Walks one source to its end.
-    fn walk_source(&mut self, path: &Path, name: &OsStr, slot: Slot, before: Option<Node>) -> Result<()> {
-        let above = path.parent().unwrap_or(Path::new("/"));
-        let looked = Folder::hold(above).and_then(|folder| Ok((folder.look(name)?, folder)));
-        let (stat, folder) = match looked {
-            Ok(looked) => looked,
-            Err(error) => {
-                self.session.item_failed(missing_source(path, &Error::io("look at", path)(error)));
-                return slot.fill(None, self.worker);
-            }
-        };
-        if describe(name, &stat, &self.session.owners).kind == NodeKind::Symlink {
-            let link = path.display();
-            self.session.monitor.notice(&format!("The source {link} is a link; only the link itself is backed up."));
-        }
-        self.sources[self.source].device = Some(Identity::of(&stat).device);
-        self.sources[self.source].file_system = file_system(path);
-        self.session.count(|counts| counts.sources_read += 1);
-        let folder = Arc::new(folder);
-        self.entry(Entry { folder: &folder, name, path: path.to_path_buf(), stat, before }, slot)?;
-        self.walk_stack()
-    }
-
     /// Walks the folders on the stack until it is empty.
-    fn walk_stack(&mut self) -> Result<()> {
+    pub(super) fn walk_stack(&mut self) -> Result<()> {
         while let Some(frame) = self.stack.last_mut() {
             self.session.check()?;
             let Some(name) = frame.names.next() else {
@@ -245,7 +129,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
     }
 
     /// Stores an entry, or passes it on.
-    fn entry(&mut self, entry: Entry<'_>, slot: Slot) -> Result<()> {
+    pub(super) fn entry(&mut self, entry: Entry<'_>, slot: Slot) -> Result<()> {
         let mut node = describe(entry.name, &entry.stat, &self.session.owners);
         match node.kind {
             NodeKind::Dir => self.folder(entry, node, slot),
@@ -324,13 +208,13 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
             Ok(problems) => self.session.problems(&entry.path, problems),
             Err(error) => self.session.item_error(&entry.path, &Error::io("read", &entry.path)(error)),
         }
-        let tree = before.and_then(|id| self.opener_tree(&id));
+        let tree = before.and_then(|id| self.tree_before(&id));
         let building = Building::below(slot, node, before);
         self.push(Arc::new(folder), entry.path, building, tree)
     }
 
     /// Puts a folder on the stack.
-    fn push(
+    pub(super) fn push(
         &mut self,
         folder: Arc<Folder>,
         path: PathBuf,
@@ -349,11 +233,8 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
                 Vec::new()
             }
         };
-        if self.roots.sources.get(self.source) == Some(&path) {
-            self.sources[self.source].entries = names.len() as u64;
-            if names.is_empty() {
-                self.session.item_failed(suspicious_source(&path, "is empty"));
-            }
+        if names.is_empty() && self.roots.sources.get(self.source) == Some(&path) {
+            self.session.item_failed(sources::suspicious(&path, "is empty"));
         }
         let is_cache = self.session.options.exclude_caches && is_cache(&folder, &names);
         self.stack.push(Frame { folder, path, names: names.into_iter(), building, before, is_cache });
@@ -361,35 +242,9 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
     }
 
     /// A tree of the parent snapshot; what cannot be read is as if it had not been there.
-    fn opener_tree(&mut self, id: &crate::id::BlobId) -> Option<Tree> {
+    pub(super) fn tree_before(&mut self, id: &BlobId) -> Option<Tree> {
         self.session.repository.read_tree(&mut self.opener, id).ok()
     }
-
-    /// Reports sources that are not what they were.
-    fn check_sources(&self, parent: Option<&Snapshot>) {
-        for (path, now) in self.roots.sources.iter().zip(&*self.sources) {
-            let Some(before) = parent.and_then(|snapshot| source_before(snapshot, path)) else { continue };
-            if now.device.is_none() || now.entries == 0 && before.files == 0 {
-                continue;
-            }
-            if before.file_system != now.file_system {
-                self.session.item_failed(suspicious_source(path, "is on another device than last time"));
-            }
-            if now.files < before.files.div_ceil(2) || now.bytes < before.bytes.div_ceil(2) {
-                let (files, bytes) = (now.files, now.bytes);
-                let problem = format!(
-                    "is less than half of what it was: {files} files of {bytes} bytes, last time {} of {} bytes",
-                    before.files, before.bytes
-                );
-                self.session.item_failed(suspicious_source(path, &problem));
-            }
-        }
-    }
-}
-
-/// Returns which file system a path is on.
-fn file_system(path: &Path) -> Option<u64> {
-    rustix::fs::statvfs(path).ok().map(|file_system| file_system.f_fsid)
 }
 
 /// Returns whether a folder is marked as a cache.
@@ -404,21 +259,4 @@ fn is_cache(folder: &Folder, names: &[OsString]) -> bool {
         opened.file.take(64).read_to_end(&mut start)
     });
     read.is_ok() && is_cache_tag(&start)
-}
-
-/// The report of a source that is not there.
-fn missing_source(path: &Path, error: &Error) -> ItemFailure {
-    match error {
-        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            suspicious_source(path, "is missing")
-        }
-        _ => ItemFailure::new(path, error),
-    }
-}
-
-/// The report of a source that looks as if a drive were missing.
-fn suspicious_source(path: &Path, problem: &str) -> ItemFailure {
-    let mut failure = ItemFailure::with(path, Class::Transient, format!("the source {} {problem}", path.display()));
-    failure.advice = "Check that its drive is connected and mounted; earlier snapshots have what was there.".to_owned();
-    failure
 }

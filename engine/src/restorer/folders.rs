@@ -235,7 +235,7 @@ impl Visit for Restorer<'_, '_> {
                 self.levels.pop();
                 match error {
                     Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotADirectory => {
-                        self.session.kept(&path)
+                        self.session.kept(&path);
                     }
                     error => self.session.item_error(&path, &error),
                 }

@@ -8,6 +8,7 @@
 //! are bounded.
 
 mod batch;
+mod file;
 mod folders;
 mod options;
 mod plan;

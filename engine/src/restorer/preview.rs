@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use super::batch::plan_file;
+use super::file::plan_file;
 use super::options::{Action, PlannedItem};
 use super::session::Session;
 use super::special::plan_special;

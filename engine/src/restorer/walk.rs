@@ -121,20 +121,9 @@ pub(super) fn walk(
         }
         if node.kind == NodeKind::Dir {
             gate.check()?;
-            let selected = selection.takes(&path);
-            if !selected && !selection.may_take_below(&path) {
-                continue;
-            }
             bounds.take(0)?;
-            if stack.len() >= bounds.depth {
-                let limit = format!("{} levels", bounds.depth);
-                visit.broken(&path, Error::Limit { what: format!("the depth of {}", display(&path)), limit });
-            } else if visit.enter(&path, &node, selected)? {
-                let tree = subtree(repository, &mut opener, &node);
-                let tree = tree.unwrap_or_else(|error| {
-                    visit.broken(&path, error);
-                    Tree::default()
-                });
+            let is_too_deep = stack.len() >= bounds.depth;
+            if let Some(tree) = enter(repository, &mut opener, selection, is_too_deep, (&path, &node), visit)? {
                 stack.push(Frame { path, nodes: tree.nodes.into_iter() });
             }
         } else if selection.takes(&path) {
@@ -143,6 +132,33 @@ pub(super) fn walk(
         }
     }
     Ok(())
+}
+
+/// Returns a folder's tree if the walk is to go into it.
+fn enter(
+    repository: &Repository,
+    opener: &mut Opener,
+    selection: &Selection,
+    is_too_deep: bool,
+    (path, node): (&[u8], &Node),
+    visit: &mut dyn Visit,
+) -> Result<Option<Tree>> {
+    let selected = selection.takes(path);
+    if !selected && !selection.may_take_below(path) {
+        return Ok(None);
+    }
+    if is_too_deep {
+        let limit = "as many levels as are allowed".to_owned();
+        visit.broken(path, Error::Limit { what: format!("the depth of {}", display(path)), limit });
+        return Ok(None);
+    }
+    if !visit.enter(path, node, selected)? {
+        return Ok(None);
+    }
+    Ok(Some(subtree(repository, opener, node).unwrap_or_else(|error| {
+        visit.broken(path, error);
+        Tree::default()
+    })))
 }
 
 fn subtree(repository: &Repository, opener: &mut Opener, node: &Node) -> Result<Tree> {

@@ -1,12 +1,10 @@
-//! Holes in files: found when reading, left or made when writing.
+//! Holes in files, left or made when writing.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 /// Length of the pieces in bytes that become holes when they are zeros: the block size of nearly all file systems.
@@ -14,36 +12,6 @@ const BLOCK: usize = 4096;
 
 /// A block of zeros.
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
-
-/// Finds the next stretch of a file at or behind `offset` that is stored; what lies before it reads as zeros.
-///
-/// Returns `None` if nothing but a hole follows. On a file system that does not know holes, everything up to
-/// `length` is stored. Moves the file's own position, so the file is best read by offset.
-///
-/// # Errors
-///
-/// The operating system's.
-pub fn next_data(file: impl AsFd, offset: u64, length: u64) -> io::Result<Option<Range<u64>>> {
-    if offset >= length {
-        return Ok(None);
-    }
-    let start = match seek(&file, SeekFrom::Data(offset)) {
-        Ok(start) => start,
-        Err(Errno::NXIO) => return Ok(None),
-        Err(Errno::INVAL | Errno::NOTSUP | Errno::NOTTY) => return Ok(Some(offset..length)),
-        Err(errno) => return Err(errno.into()),
-    };
-    if start >= length {
-        return Ok(None);
-    }
-    // There is a hole at every file's end at the latest, unless it has shrunk meanwhile.
-    let end = match seek(&file, SeekFrom::Hole(start)) {
-        Ok(end) => end.min(length),
-        Err(Errno::NXIO) => return Ok(None),
-        Err(errno) => return Err(errno.into()),
-    };
-    Ok(Some(start..end))
-}
 
 /// Writes data at an offset of a new file that already has its length, and leaves out what is zeros there anyway.
 ///
@@ -133,15 +101,6 @@ mod tests {
         data_runs(data, offset).collect()
     }
 
-    /// All stored stretches of a file.
-    fn stored(file: &File, length: u64) -> Vec<Range<u64>> {
-        let mut stored: Vec<Range<u64>> = Vec::new();
-        while let Some(range) = next_data(file, stored.last().map_or(0, |last| last.end), length).unwrap() {
-            stored.push(range);
-        }
-        stored
-    }
-
     #[test]
     fn whole_blocks_of_zeros_are_left_out() {
         let mut data = vec![0; 5 * BLOCK];
@@ -149,18 +108,18 @@ mod tests {
         assert_eq!(runs(&[], 0), []);
         data[BLOCK] = 1;
         data[3 * BLOCK - 1] = 1;
-        assert_eq!(runs(&data, 0), [BLOCK..3 * BLOCK]);
+        assert_eq!(runs(&data, 0), vec![BLOCK..3 * BLOCK]);
         data[5 * BLOCK - 1] = 1;
         assert_eq!(runs(&data, 0), [BLOCK..3 * BLOCK, 4 * BLOCK..5 * BLOCK]);
-        assert_eq!(runs(&data[..BLOCK + 1], 0), [BLOCK..BLOCK + 1]);
+        assert_eq!(runs(&data[..BLOCK + 1], 0), vec![BLOCK..BLOCK + 1]);
     }
 
     #[test]
     fn blocks_are_those_of_the_file() {
         let mut data = vec![0; 3 * BLOCK];
         data[0] = 1;
-        assert_eq!(runs(&data, 100), [0..BLOCK - 100]);
-        assert_eq!(runs(&data, 7 * BLOCK as u64), [0..BLOCK]);
+        assert_eq!(runs(&data, 100), vec![0..BLOCK - 100]);
+        assert_eq!(runs(&data, 7 * BLOCK as u64), vec![0..BLOCK]);
     }
 
     #[test]
@@ -178,21 +137,6 @@ mod tests {
         file.read_exact_at(&mut read, 0).unwrap();
         assert!(read == data);
         assert!(file.metadata().unwrap().blocks() * 512 < MIB, "{} blocks", file.metadata().unwrap().blocks());
-        let stored = stored(&file, length);
-        assert_eq!(stored.len(), 2, "{stored:?}");
-        assert!(stored[0].contains(&3_000_000) && stored[1].end == length, "{stored:?}");
-    }
-
-    #[test]
-    fn stored_stretches_end_with_the_file() {
-        let file = tempfile::tempfile().unwrap();
-        assert_eq!(stored(&file, 0), []);
-        file.set_len(MIB).unwrap();
-        assert_eq!(stored(&file, MIB), []);
-        file.write_all_at(&[1; 10], 0).unwrap();
-        assert_eq!(stored(&file, 10), [0..10]);
-        // A file that has shrunk since it was looked at.
-        assert_eq!(next_data(&file, 2 * MIB, 3 * MIB).unwrap(), None);
     }
 
     #[test]

@@ -1,0 +1,128 @@
+//! The top of the walk: from `/` down to each source.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::building::{Building, Slot};
+use super::roots::Root;
+use super::sources;
+use super::walker::{Entry, Walker};
+use crate::error::{Error, Result};
+use crate::snapshot::Snapshot;
+use crate::source::meta::{describe, kind_of};
+use crate::source::walk::{Folder, Identity};
+use crate::tree::{Node, NodeKind, Tree};
+
+impl Walker<'_, '_, '_> {
+    /// Walks everything; the top's tree is stored by whoever stores the last entry.
+    pub(super) fn run(&mut self, parent: Option<&Snapshot>) -> Result<()> {
+        let top = Building::top();
+        let before = parent.and_then(|snapshot| self.tree_before(&snapshot.tree));
+        match &self.roots.top {
+            Root::Source(source) => self.walk_machine(*source, top, before)?,
+            Root::Above(names) => self.walk_above(names, Path::new("/"), top, before.as_ref())?,
+        }
+        for (path, source) in self.roots.sources.iter().zip(&*self.sources) {
+            for suspicion in parent.map(|parent| source.suspicions(path, parent)).unwrap_or_default() {
+                self.session.item_failed(suspicion);
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks everything there is.
+    fn walk_machine(&mut self, source: usize, top: Arc<Building>, before: Option<Tree>) -> Result<()> {
+        let path = Path::new("/");
+        self.source = source;
+        match Folder::open_root(path) {
+            Ok(folder) => {
+                self.sources[source].device = Some(folder.identity().device);
+                self.sources[source].file_system = sources::file_system(path);
+                self.session.count(|counts| counts.sources_read += 1);
+                self.push(Arc::new(folder), path.to_path_buf(), top, before)?;
+                self.walk_stack()
+            }
+            Err(error) => {
+                self.session.item_error(path, &Error::io("read", path)(error));
+                top.close(self.worker)
+            }
+        }
+    }
+
+    fn walk_above(
+        &mut self,
+        names: &BTreeMap<OsString, Root>,
+        path: &Path,
+        building: Arc<Building>,
+        before: Option<&Tree>,
+    ) -> Result<()> {
+        for (name, root) in names {
+            let path = path.join(name);
+            let slot = building.add_slot();
+            let before = before.and_then(|tree| tree.get(name.as_bytes()));
+            match root {
+                Root::Source(source) => {
+                    self.source = *source;
+                    self.walk_source(&path, name, slot, before.cloned())?;
+                }
+                Root::Above(names) => self.walk_folder_above(names, &path, name, slot, before)?,
+            }
+        }
+        building.close(self.worker)
+    }
+
+    /// Walks what leads to sources below a folder that is not one itself.
+    fn walk_folder_above(
+        &mut self,
+        names: &BTreeMap<OsString, Root>,
+        path: &Path,
+        name: &OsStr,
+        slot: Slot,
+        before: Option<&Node>,
+    ) -> Result<()> {
+        // Links on the way to a source are followed, as they were meant when it was typed.
+        let node = match rustix::fs::stat(path) {
+            Ok(stat) => describe(name, &stat, &self.session.owners),
+            Err(error) => {
+                self.report_missing(path, &Error::io("look at", path)(error.into()));
+                return slot.fill(None, self.worker);
+            }
+        };
+        let subtree = before.and_then(|node| node.subtree);
+        let tree = subtree.and_then(|id| self.tree_before(&id));
+        let building = Building::below(slot, Node { size: 0, ..node }, subtree);
+        self.walk_above(names, path, building, tree.as_ref())
+    }
+
+    fn report_missing(&self, path: &Path, error: &Error) {
+        for source in self.roots.sources.iter().filter(|source| source.starts_with(path)) {
+            self.session.item_failed(sources::missing(source, error));
+        }
+    }
+
+    /// Walks one source to its end.
+    fn walk_source(&mut self, path: &Path, name: &OsStr, slot: Slot, before: Option<Node>) -> Result<()> {
+        let above = path.parent().unwrap_or(Path::new("/"));
+        let looked = Folder::hold(above).and_then(|folder| Ok((folder.look(name)?, folder)));
+        let (stat, folder) = match looked {
+            Ok(looked) => looked,
+            Err(error) => {
+                self.session.item_failed(sources::missing(path, &Error::io("look at", path)(error)));
+                return slot.fill(None, self.worker);
+            }
+        };
+        if kind_of(&stat) == NodeKind::Symlink {
+            let link = path.display();
+            self.session.monitor.notice(&format!("The source {link} is a link; only the link itself is backed up."));
+        }
+        self.sources[self.source].device = Some(Identity::of(&stat).device);
+        self.sources[self.source].file_system = sources::file_system(path);
+        self.session.count(|counts| counts.sources_read += 1);
+        let folder = Arc::new(folder);
+        self.entry(Entry { folder: &folder, name, path: path.to_path_buf(), stat, before }, slot)?;
+        self.walk_stack()
+    }
+}
