@@ -187,6 +187,7 @@ impl Running {
                 _ => None,
             })
             .collect();
+        bodies.iter().for_each(log);
         self.run.hub.publish(commit, bodies, now.wall);
         for action in others {
             self.do_one(action);
@@ -250,5 +251,15 @@ impl Running {
                 }
             });
         }
+    }
+}
+
+/// Writes the end of a job into the daemon's log.
+fn log(body: &EventBody) {
+    if let EventBody::State(event) = body
+        && event.state.is_final()
+    {
+        let error = event.error.as_ref().map(|error| error.message.as_str());
+        tracing::info!(job = %event.job, state = event.state.as_str(), error, "job ended");
     }
 }
