@@ -18,7 +18,7 @@ pub enum Error {
         message: String,
     },
     /// The operating system refused an operation on a path.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {}", path.display(), backup_engine::error::plain(source))]
     Io {
         /// What was tried, as a verb: "read", "create".
         action: &'static str,

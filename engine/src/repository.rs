@@ -86,6 +86,16 @@ impl Repository {
         Ok(Arc::new(Self { storage, key, config, index: RwLock::default() }))
     }
 
+    /// Returns the same repository with an index of its own, which knows nothing yet.
+    ///
+    /// A run adds the packs it stores to the index before an index file lists them. Another run, or the next one if
+    /// this one fails, must not rely on them; so each run has its own.
+    #[must_use]
+    pub fn with_own_index(&self) -> Arc<Self> {
+        let (storage, key, config) = (self.storage.clone(), self.key.clone(), self.config.clone());
+        Arc::new(Self { storage, key, config, index: RwLock::default() })
+    }
+
     /// Opens a repository with a password.
     ///
     /// # Errors

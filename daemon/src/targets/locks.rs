@@ -33,7 +33,7 @@ pub(super) struct Locks {
 struct State {
     /// Files that this process has written, or is about to.
     own: Vec<Entry>,
-    /// Files that an earlier process left behind.
+    /// Files left behind: by an earlier process, or on a drive that was not there when they were to be removed.
     left_behind: Vec<Entry>,
     held: Vec<Weak<Lock>>,
 }
@@ -62,21 +62,25 @@ impl Locks {
         let mut state = self.lock();
         match event {
             LockEvent::Writing(lock) => state.own.push(Entry { folder: folder.to_path_buf(), lock }),
-            LockEvent::Removed(lock) => state.own.retain(|entry| entry.lock != lock),
+            LockEvent::Removed(lock) => {
+                state.own.retain(|entry| entry.lock != lock);
+                // On a drive that was pulled out nothing was removed: the file is back when the drive is.
+                if !is_there(folder) {
+                    state.left_behind.push(Entry { folder: folder.to_path_buf(), lock });
+                }
+            }
         }
         self.save(&state).map_err(wire::engine_error)
     }
 
-    /// Removes the lock files that an earlier process left in repositories that can be reached now. Those in others
+    /// Removes the lock files that were left behind in repositories that can be reached now. Those in others
     /// stay on record.
     pub(super) fn remove_left_behind(&self) -> Result<()> {
         let mut state = self.lock();
         let before = state.left_behind.len();
         state.left_behind.retain(|entry| {
             let storage = LocalStorage::new(&entry.folder);
-            // A drive that is not connected has no lock file either, and will have it again when it is back.
-            let is_there = Repository::exists(&storage).unwrap_or(false);
-            !is_there || storage.remove(&FileName::new(FileKind::Lock, entry.lock.0)).is_err()
+            !is_there(&entry.folder) || storage.remove(&FileName::new(FileKind::Lock, entry.lock.0)).is_err()
         });
         if state.left_behind.len() == before { Ok(()) } else { self.save(&state) }
     }
@@ -107,4 +111,10 @@ impl Locks {
         // Each change is one push or retain: a panic elsewhere leaves a list that is still true.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Says whether the repository can be reached. A drive that is not connected has no lock file either, and will have
+/// it again when it is back.
+fn is_there(folder: &Path) -> bool {
+    Repository::exists(&LocalStorage::new(folder)).unwrap_or(false)
 }

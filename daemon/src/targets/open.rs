@@ -78,13 +78,13 @@ impl Targets {
             self.opened().remove(&place.name);
             return self.missing(place, &storage, may_make);
         }
+        // A drive that comes back may bring locks of ours along.
+        self.locks.remove_left_behind()?;
         if let Some(repository) = self.still_open(place, &storage)? {
             return Ok(repository);
         }
         let target = self.open_storage(place, storage)?;
         self.confirm_id(place, &target.repository)?;
-        // A drive that comes back may bring locks of ours along.
-        self.locks.remove_left_behind()?;
         let repository = Arc::clone(&target.repository);
         self.opened().insert(place.name.clone(), target);
         Ok(repository)

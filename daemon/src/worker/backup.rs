@@ -30,6 +30,8 @@ pub(super) fn run(
     let mut options = options(spec, context)?;
     options.adopt = adopt;
     let (place, repository) = context.targets.open_target(name)?;
+    // What another run, or an earlier attempt, has stored and not listed yet is nothing to rely on.
+    let repository = repository.with_own_index();
     // The default target may have been made just now; what it stands on is told apart from here on.
     options.never = context.targets.never();
     let lock = context.targets.lock(&repository, &place.folder, false).map_err(TargetError::engine(name))?;

@@ -31,7 +31,8 @@ pub(super) fn run(
         let _lock = shared_lock(&found.place, &found.repository, context, reporter)?;
         let mut options = options(spec, item, &found);
         options.resumed = job.attempt_count() > 1;
-        let RestoreSummary { files, bytes, plan, .. } = restore(&found.repository, &options, gate, reporter)?;
+        let RestoreSummary { files, bytes, plan, .. } =
+            restore(&found.repository.with_own_index(), &options, gate, reporter)?;
         for planned in plan {
             reporter.plan(&view(planned));
         }

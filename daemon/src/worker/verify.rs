@@ -23,6 +23,6 @@ pub(super) fn run(
     let (place, repository) = context.targets.open_existing(name)?;
     let _lock = shared_lock(&place, &repository, context, reporter)?;
     let options = VerifyOptions { read_data: spec.read_data, threads: 0 };
-    let summary = verify(&repository, &options, gate, reporter)?;
+    let summary = verify(&repository.with_own_index(), &options, gate, reporter)?;
     Ok(Totals { files: summary.packs, bytes: summary.bytes, ..Totals::default() })
 }
