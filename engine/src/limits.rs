@@ -42,6 +42,10 @@ pub const XATTR_MAX: usize = 16 * 1024 * 1024;
 /// Deepest nesting of folders that is walked or restored: twice what a path of 4096 bytes can hold.
 pub const DEPTH_MAX: usize = 4096;
 
+/// The longest name of an entry that is taken from a repository, in bytes: four times what most file systems allow.
+/// Without it, names of a hostile repository could make paths of any length.
+pub const NAME_MAX: usize = 1023;
+
 /// The most memory that a key file may ask scrypt for, in bytes. restic asks for 32 to 256 MiB.
 pub const SCRYPT_MEMORY_MAX: u64 = 1024 * 1024 * 1024;
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::encoding::{base64_option, base64_text, quote, unquote};
 use crate::id::BlobId;
+use crate::limits::NAME_MAX;
 
 /// A folder's entries, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -147,11 +148,12 @@ impl Node {
         self.linktarget_raw = (self.linktarget.as_bytes() != target).then(|| target.to_vec());
     }
 
-    /// Returns whether the name can be one of an entry: not empty, no `.` or `..`, no slash and no zero byte.
+    /// Returns whether the name can be one of an entry: not empty, no `.` or `..`, no slash and no zero byte,
+    /// and not longer than any file system allows.
     #[must_use]
     pub fn has_safe_name(&self) -> bool {
         let name = self.name.as_slice();
-        !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') && !name.contains(&0)
+        !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') && !name.contains(&0) && name.len() <= NAME_MAX
     }
 }
 

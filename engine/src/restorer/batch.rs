@@ -47,8 +47,9 @@ fn fetch(session: &Session<'_>, opener: &mut Opener, works: &[Work], read: &Read
     }
     session.gate.check()?;
     let name = FileName::new(FileKind::Pack, read.pack.0);
-    let length = usize::try_from(read.length).unwrap_or(usize::MAX);
-    let bytes = session.repository.storage().read_range(&name, read.offset, length);
+    // Several blobs are never more than a blob may be; a single one may claim to be.
+    let bytes = crate::blob::check_length(read.length)
+        .and_then(|length| session.repository.storage().read_range(&name, read.offset, length));
     for blob in &read.blobs {
         let contents = match &bytes {
             Ok(bytes) => open(session, opener, blob, read, bytes),

@@ -1,16 +1,15 @@
 //! The restore's walk: folders are made on the way down, files gathered into batches, and folders get their metadata
 //! when everything in them is there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
-use super::batch::{FileJob, restore_files};
+use super::batch::FileJob;
+use super::links::Links;
 use super::session::Session;
 use super::special::restore_special;
 use super::target::Target;
@@ -39,10 +38,7 @@ pub(super) struct Restorer<'s, 'a> {
     batch: Vec<FileJob>,
     chunks: usize,
     open: usize,
-    /// Further names of files in the batch, or of ones that are there.
-    links: Vec<(FileJob, LinkKey)>,
-    /// Where the first name of a file with several is.
-    firsts: HashMap<LinkKey, First>,
+    links: Links,
     /// Folders that are done but for their metadata; each after those in it.
     closed: Vec<(Arc<Target>, Node)>,
     /// Names at the top of the destination that are in the snapshot.
@@ -56,18 +52,6 @@ struct Level {
     names: HashSet<OsString>,
 }
 
-/// What tells that two entries are names of one file: never the number alone, since folders from several machines may
-/// have been put together.
-type LinkKey = (u64, u64, [u8; 32]);
-
-/// The first name of a file with several, as folders from the destination down.
-struct First {
-    folders: Vec<OsString>,
-    name: OsString,
-    /// Whether it is there; else it is in the batch, or failed.
-    done: bool,
-}
-
 impl<'s, 'a> Restorer<'s, 'a> {
     pub(super) fn new(session: &'s Session<'a>, selection: &'s Selection, start: &'s Start, root: Target) -> Self {
         Self {
@@ -79,8 +63,7 @@ impl<'s, 'a> Restorer<'s, 'a> {
             batch: Vec::new(),
             chunks: 0,
             open: 0,
-            links: Vec::new(),
-            firsts: HashMap::new(),
+            links: Links::default(),
             closed: Vec::new(),
             top_names: HashSet::new(),
         }
@@ -98,6 +81,9 @@ impl<'s, 'a> Restorer<'s, 'a> {
         if let Some(node) = self.start.node.as_ref().filter(|_| self.root.is_made()) {
             self.session.apply(node, Place::Open(self.root.as_fd()), self.root.path());
         }
+        if self.root.is_gone() {
+            return Err(Error::io("restore to", self.root.path())(std::io::ErrorKind::NotFound.into()));
+        }
         self.root.sync().map_err(Error::io("sync", self.root.path()))
     }
 
@@ -113,17 +99,8 @@ impl<'s, 'a> Restorer<'s, 'a> {
         let made = self.levels.iter().rposition(|level| level.target.is_some());
         let mut target = made.and_then(|at| self.levels[at].target.clone()).unwrap_or_else(|| self.root.clone());
         for level in &mut self.levels[made.map_or(0, |at| at + 1)..] {
-            let name = OsStr::from_bytes(&level.node.name);
-            let path = target.path().join(name);
-            let child = match target.child(name) {
-                Err(error)
-                    if error.kind() == std::io::ErrorKind::NotADirectory
-                        && self.session.may_replace(&level.node, None) =>
-                {
-                    target.remove(name).and_then(|()| target.child(name))
-                }
-                other => other,
-            };
+            let path = target.path().join(OsStr::from_bytes(&level.node.name));
+            let child = open_folder(self.session, &target, &level.node);
             target = Arc::new(child.map_err(|error| (path.clone(), Error::io("create", path)(error)))?);
             level.target = Some(target.clone());
             self.session.count(|summary| summary.folders += 1);
@@ -134,15 +111,7 @@ impl<'s, 'a> Restorer<'s, 'a> {
     fn file(&mut self, target: Arc<Target>, node: &Node) -> Result<()> {
         let name = OsString::from_vec(node.name.clone());
         let job = FileJob { target, name, node: node.clone() };
-        if node.links > 1 && node.inode != 0 {
-            let key = link_key(node);
-            if self.firsts.contains_key(&key) {
-                self.links.push((job, key));
-                return Ok(());
-            }
-            let folders = self.levels.iter().map(|level| OsString::from_vec(level.node.name.clone())).collect();
-            self.firsts.insert(key, First { folders, name: job.name.clone(), done: false });
-        }
+        let Some(job) = self.links.hold_back(job) else { return Ok(()) };
         self.add(job)
     }
 
@@ -159,45 +128,13 @@ impl<'s, 'a> Restorer<'s, 'a> {
     fn flush(&mut self) -> Result<()> {
         (self.chunks, self.open) = (0, 0);
         let jobs = std::mem::take(&mut self.batch);
-        for (job, done) in restore_files(self.session, jobs)? {
-            if done
-                && job.node.links > 1
-                && let Some(first) = self.firsts.get_mut(&link_key(&job.node))
-            {
-                first.done = true;
-            }
-        }
-        let links = std::mem::take(&mut self.links);
-        let not_linked: Vec<FileJob> = links.into_iter().filter_map(|(job, key)| self.link(job, &key)).collect();
-        restore_files(self.session, not_linked)?;
+        self.links.restore(self.session, &self.root, jobs)?;
         for (target, node) in std::mem::take(&mut self.closed) {
             if target.is_made() || self.session.may_touch() {
                 self.session.apply(&node, Place::Open(target.as_fd()), target.path());
             }
         }
         Ok(())
-    }
-
-    /// Makes a further name of a file; gives the job back if that cannot be, so that it is restored on its own.
-    fn link(&self, job: FileJob, key: &LinkKey) -> Option<FileJob> {
-        let Some(first) = self.firsts.get(key).filter(|first| first.done) else { return Some(job) };
-        if job.target.look(&job.name).ok()?.is_some() {
-            return Some(job);
-        }
-        let mut folder = self.root.clone();
-        for name in &first.folders {
-            match folder.existing_child(name) {
-                Ok(child) => folder = Arc::new(child),
-                Err(_) => return Some(job),
-            }
-        }
-        match folder.link_to(&first.name, &job.target, &job.name) {
-            Ok(()) => {
-                self.session.restored_file(job.node.size, job.node.size);
-                None
-            }
-            Err(_) => Some(job),
-        }
     }
 
     /// Removes what is in a folder of the destination and not in the snapshot's.
@@ -277,10 +214,19 @@ impl Visit for Restorer<'_, '_> {
     }
 }
 
-fn link_key(node: &Node) -> LinkKey {
-    let mut contents = Sha256::new();
-    for id in node.content.iter().flatten() {
-        contents.update(id.0);
+/// Opens a folder that is there, or makes it, in the place of something else if that may be replaced.
+fn open_folder(session: &Session<'_>, target: &Target, node: &Node) -> std::io::Result<Target> {
+    let name = OsStr::from_bytes(&node.name);
+    match target.child(name) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            let there = target.look(name)?;
+            if !there.is_some_and(|there| session.may_replace(node, target, &there)) {
+                return Err(error);
+            }
+            target.make_part_folder(name)?;
+            session.take_name(target, name, true)?;
+            target.made_child(name)
+        }
+        other => other,
     }
-    (node.device_id, node.inode, contents.finalize().into())
 }

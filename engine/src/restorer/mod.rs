@@ -8,11 +8,14 @@
 //! are bounded.
 
 mod batch;
+mod chunks;
 mod file;
 mod folders;
+mod links;
 mod options;
 mod plan;
 mod preview;
+mod removal;
 mod session;
 mod special;
 mod target;
@@ -137,7 +140,7 @@ impl Visit for Needs<'_> {
             self.need(BlobKind::Data, id);
         }
         self.files += u64::from(node.kind == crate::tree::NodeKind::File);
-        self.bytes += walk::contents_length(self.repository, node);
+        self.bytes = self.bytes.saturating_add(walk::contents_length(self.repository, node));
         Ok(())
     }
 

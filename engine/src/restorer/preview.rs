@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use super::file::plan_file;
+use super::chunks::plan_file;
 use super::options::{Action, PlannedItem};
 use super::session::Session;
 use super::special::plan_special;
@@ -70,14 +70,14 @@ fn add(session: &Session<'_>, path: PathBuf, action: Action, bytes: u64) {
 impl Visit for Preview<'_, '_> {
     fn enter(&mut self, path: &[u8], node: &Node, selected: bool) -> Result<bool> {
         let name = OsString::from_vec(node.name.clone());
-        let top = self.top();
-        top.names.insert(name.clone());
+        self.top().names.insert(name.clone());
+        let top = self.levels.last().expect("the destination's own level is never left");
         let target = top.target.as_ref().and_then(|target| target.existing_child(&name).ok());
         let action = match (&top.target, &target) {
             (_, Some(_)) => Action::Same,
             (Some(above), None) => match above.look(&name).map_err(Error::io("look at", above.path()))? {
                 None => Action::Create,
-                Some(_) if self.session.may_replace(node, None) => Action::Replace,
+                Some(there) if self.session.may_replace(node, above, &there) => Action::Replace,
                 Some(_) => Action::Keep,
             },
             (None, None) => Action::Create,

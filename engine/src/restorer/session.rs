@@ -1,5 +1,7 @@
 //! What the threads of one restore share.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::Stat;
 
 use super::options::{Overwrite, RestoreOptions, RestoreSummary};
+use super::target::Target;
 use crate::blob::Opener;
 use crate::control::Gate;
 use crate::error::{Class, Error, Result};
@@ -15,7 +18,7 @@ use crate::repository::Repository;
 use crate::source::handle::Place;
 use crate::source::meta::{Aspect, describe};
 use crate::source::owners::Owners;
-use crate::tree::Node;
+use crate::tree::{Node, NodeKind};
 
 /// What the threads of one restore share.
 pub(super) struct Session<'a> {
@@ -78,12 +81,23 @@ impl<'a> Session<'a> {
     }
 
     /// Returns whether an entry that is there and differs may be replaced.
-    pub(super) fn may_replace(&self, node: &Node, there: Option<&Stat>) -> bool {
+    pub(super) fn may_replace(&self, node: &Node, target: &Target, there: &Stat) -> bool {
         match self.options.overwrite {
             Overwrite::Never => false,
             Overwrite::Always => true,
-            Overwrite::Older => there.is_none_or(|stat| describe("".as_ref(), stat, &self.owners).mtime < node.mtime),
+            Overwrite::Older => {
+                let there = describe("".as_ref(), there, &self.owners);
+                // A folder's time says nothing about what is in it.
+                let hides_nothing =
+                    there.kind != NodeKind::Dir || target.is_empty_folder(OsStr::from_bytes(&node.name));
+                there.mtime < node.mtime && hides_nothing
+            }
         }
+    }
+
+    /// Gives an entry that is complete its name. What has it already is replaced, or kept under another if asked for.
+    pub(super) fn take_name(&self, target: &Target, name: &OsStr, replaces: bool) -> std::io::Result<()> {
+        if replaces { target.finish_replacing(name, self.options.keep_replaced) } else { target.finish_new(name) }
     }
 
     /// Returns whether the metadata of entries that are there may be changed.

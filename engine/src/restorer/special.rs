@@ -21,14 +21,18 @@ pub(super) fn restore_special(session: &Session<'_>, target: &Target, node: &Nod
     let path = target.path().join(name);
     match plan_special(session, Some(target), node) {
         Ok(None) => return,
-        Ok(Some(Action::Same)) => {}
+        Ok(Some(Action::Same)) if !session.may_touch() => {}
+        Ok(Some(Action::Same)) => session.apply(node, Place::Entry(target.as_fd(), name), &path),
         Ok(Some(Action::Keep)) => return session.kept(&path),
         Ok(Some(action)) => {
-            let replaced = if action == Action::Replace { target.remove(name) } else { Ok(()) };
-            if let Err(error) = replaced.and_then(|()| make(target, name, node)) {
+            let made = target.make_part(name, |part| make(target, part, node)).and_then(|part| {
+                session.apply(node, Place::Entry(target.as_fd(), &part), &path);
+                session.take_name(target, name, action == Action::Replace)
+            });
+            if let Err(error) = made {
+                target.remove_part(name);
                 return session.item_error(&path, &Error::io("create", &path)(error));
             }
-            session.apply(node, Place::Entry(target.as_fd(), name), &path);
         }
         Err(error) => return session.item_error(&path, &error),
     }
@@ -55,7 +59,7 @@ pub(super) fn plan_special(
     Ok(Some(match there {
         None => Action::Create,
         Some(stat) if kind_of(&stat) == node.kind && is_same(target, name, node, &stat) => Action::Same,
-        Some(stat) if session.may_replace(node, Some(&stat)) => Action::Replace,
+        Some(stat) if session.may_replace(node, target, &stat) => Action::Replace,
         Some(_) => Action::Keep,
     }))
 }

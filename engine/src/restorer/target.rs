@@ -8,10 +8,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, mkdirat, openat, renameat, renameat_with, statat,
+};
 use rustix::io::Errno;
 
 use crate::id::sha256;
+
+/// How a folder is opened; a link to one is none.
+pub(super) const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// How names of unfinished files begin. They are hidden, and short whatever the file's own name is.
 const PART_PREFIX: &str = ".backupd-";
@@ -22,11 +28,11 @@ const PART_SUFFIX: &str = ".part";
 /// A folder of the destination.
 #[derive(Debug)]
 pub(super) struct Target {
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
     /// Where it is, for messages.
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// Whether this restore made it.
-    made: bool,
+    pub(super) made: bool,
 }
 
 impl Target {
@@ -61,8 +67,7 @@ impl Target {
 
     /// Opens a folder in this one if it is there; a link to one is none.
     pub(super) fn existing_child(&self, name: &OsStr) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = openat(&self.fd, name, flags, Mode::empty())?;
+        let fd = openat(&self.fd, name, FOLDER, Mode::empty())?;
         Ok(Self { fd, path: self.path.join(name), made: false })
     }
 
@@ -92,47 +97,100 @@ impl Target {
     /// Opens the unfinished file of a name, which only we may read; it is made if it is not there.
     pub(super) fn open_part(&self, name: &OsStr) -> io::Result<File> {
         let part = part_name(name);
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let open = || openat(&self.fd, &part, flags | OFlags::CREATE, Mode::RUSR | Mode::WUSR);
-        let file = File::from(open()?);
-        // Somebody's pipe, or another name of somebody's file, is not ours to write to.
-        let stat = rustix::fs::fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink == 1 {
-            return Ok(file);
+        // Somebody's pipe or link, or another name of somebody's file, is not ours to write to.
+        let is_ours = |stat: &Stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                && stat.st_nlink == 1
+                && stat.st_uid == rustix::process::geteuid().as_raw()
+        };
+        if self.look(&part)?.is_some_and(|stat| !is_ours(&stat)) {
+            self.remove(&part)?;
         }
-        unlinkat(&self.fd, &part, AtFlags::empty())?;
-        Ok(File::from(open()?))
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(&self.fd, &part, flags, Mode::RUSR | Mode::WUSR)?);
+        if is_ours(&rustix::fs::fstat(&file)?) { Ok(file) } else { Err(Errno::EXIST.into()) }
     }
 
-    /// Removes the unfinished file of a name, if there is one.
+    /// Makes the unfinished form of an entry that is no regular file; what an earlier attempt left is removed.
+    pub(super) fn make_part(&self, name: &OsStr, make: impl FnOnce(&OsStr) -> io::Result<()>) -> io::Result<OsString> {
+        let part = part_name(name);
+        if self.look(&part)?.is_some() {
+            self.remove(&part)?;
+        }
+        make(&part)?;
+        Ok(part)
+    }
+
+    /// Makes an empty unfinished folder, see [`make_part`](Self::make_part).
+    pub(super) fn make_part_folder(&self, name: &OsStr) -> io::Result<()> {
+        self.make_part(name, |part| Ok(mkdirat(&self.fd, part, Mode::RWXU)?)).map(|_| ())
+    }
+
+    /// Removes the unfinished entry of a name, if there is one.
     pub(super) fn remove_part(&self, name: &OsStr) {
         // It is in nobody's way; an error here would hide the one that led here.
-        let _ = unlinkat(&self.fd, part_name(name), AtFlags::empty());
+        let _ = self.remove(&part_name(name));
     }
 
-    /// Gives the finished file its name, where nothing may be.
+    /// Gives the finished entry its name, where nothing may be.
     pub(super) fn finish_new(&self, name: &OsStr) -> io::Result<()> {
         let part = part_name(name);
-        match rustix::fs::renameat_with(&self.fd, &part, &self.fd, name, RenameFlags::NOREPLACE) {
+        match renameat_with(&self.fd, &part, &self.fd, name, RenameFlags::NOREPLACE) {
             // Not every file system can; then there is a moment in which somebody else's file could be lost.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match self.look(name)? {
                 Some(_) => Err(Errno::EXIST.into()),
-                None => Ok(rustix::fs::renameat(&self.fd, &part, &self.fd, name)?),
+                None => Ok(renameat(&self.fd, &part, &self.fd, name)?),
             },
             other => Ok(other?),
         }
     }
 
-    /// Gives the finished file the name of another, which is kept under `keep` or goes.
-    pub(super) fn finish_replacing(&self, name: &OsStr, keep: Option<&OsStr>) -> io::Result<()> {
-        if let Some(keep) = keep {
-            // The old file has both names until the new one takes its own, so that there is one of them at any time.
-            match rustix::fs::linkat(&self.fd, name, &self.fd, keep, AtFlags::empty()) {
+    /// Gives the finished entry the name of another, which is kept under a name of its own if `keep` says so, or goes.
+    pub(super) fn finish_replacing(&self, name: &OsStr, keep: bool) -> io::Result<()> {
+        if keep {
+            let kept = self.free_name(name)?;
+            // A file has both names until the new one takes its own, so that there is one of them at any time.
+            match rustix::fs::linkat(&self.fd, name, &self.fd, &kept, AtFlags::empty()) {
                 Ok(()) => {}
-                Err(_) => rustix::fs::renameat(&self.fd, name, &self.fd, keep)?,
+                Err(_) => renameat(&self.fd, name, &self.fd, &kept)?,
             }
         }
-        Ok(rustix::fs::renameat(&self.fd, part_name(name), &self.fd, name)?)
+        let part = part_name(name);
+        match renameat(&self.fd, &part, &self.fd, name) {
+            // One of the two is a folder.
+            Err(Errno::NOTDIR | Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY) => self.exchange(&part, name),
+            other => Ok(other?),
+        }
+    }
+
+    /// Lets the finished entry and the one that has its name change places, and removes the latter.
+    fn exchange(&self, part: &OsStr, name: &OsStr) -> io::Result<()> {
+        match renameat_with(&self.fd, part, &self.fd, name, RenameFlags::EXCHANGE) {
+            // Not every file system can; then there is a moment in which there is neither.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                self.remove(name)?;
+                Ok(renameat(&self.fd, part, &self.fd, name)?)
+            }
+            Err(error) => Err(error.into()),
+            // What cannot be removed, such as a folder in which something is mounted, must not stay hidden.
+            Ok(()) => self.remove(part).or_else(|_| Ok(renameat(&self.fd, part, &self.fd, self.free_name(name)?)?)),
+        }
+    }
+
+    /// Returns the first name under which a replaced entry can be kept.
+    fn free_name(&self, name: &OsStr) -> io::Result<OsString> {
+        for number in 1..=u32::MAX {
+            let candidate = kept_name(name, number);
+            if self.look(&candidate)?.is_none() {
+                return Ok(candidate);
+            }
+        }
+        Err(Errno::EXIST.into())
+    }
+
+    /// Opens a folder that took its name just now.
+    pub(super) fn made_child(&self, name: &OsStr) -> io::Result<Self> {
+        Ok(Self { made: true, ..self.existing_child(name)? })
     }
 
     /// Gives an entry a further name in another folder.
@@ -142,38 +200,32 @@ impl Target {
 
     /// Returns the names of all entries but unfinished files.
     pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&self.fd)? {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            let is_part = name.as_bytes().starts_with(PART_PREFIX.as_bytes())
-                && name.as_bytes().ends_with(PART_SUFFIX.as_bytes());
-            if name != "." && name != ".." && !is_part {
-                names.push(name.to_owned());
-            }
-        }
+        let mut names = self.all_names()?;
+        names.retain(|name| !is_part_name(name.as_bytes()));
         names.sort();
         Ok(names)
     }
 
-    /// Removes an entry; of a folder all that is in it, but nothing that is mounted there.
-    pub(super) fn remove(&self, name: &OsStr) -> io::Result<()> {
-        match unlinkat(&self.fd, name, AtFlags::empty()) {
-            // Linux says the first of a folder, others the second.
-            Err(Errno::ISDIR | Errno::PERM) => {}
-            other => return Ok(other?),
-        }
-        let folder = self.existing_child(name)?;
-        if rustix::fs::fstat(&folder.fd)?.st_dev != rustix::fs::fstat(&self.fd)?.st_dev {
-            return Err(Errno::XDEV.into());
-        }
-        for name in Dir::read_from(&folder.fd)?.map(|entry| entry.map(|entry| entry.file_name().to_owned())) {
-            let name = name?;
-            if !matches!(name.to_bytes(), b"." | b"..") {
-                folder.remove(OsStr::from_bytes(name.to_bytes()))?;
+    pub(super) fn all_names(&self) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.fd)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
             }
         }
-        Ok(unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?)
+        Ok(names)
+    }
+
+    /// Returns whether there is nothing in the folder of this name; also if it cannot be listed, there may be.
+    pub(super) fn is_empty_folder(&self, name: &OsStr) -> bool {
+        self.existing_child(name).and_then(|folder| folder.all_names()).is_ok_and(|names| names.is_empty())
+    }
+
+    /// Returns whether the folder was removed meanwhile.
+    pub(super) fn is_gone(&self) -> bool {
+        rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
     /// Makes everything below durable.
@@ -192,13 +244,18 @@ impl AsFd for Target {
     }
 }
 
-/// The name of an unfinished file: always the same for a name, so that a later attempt finds it.
-fn part_name(name: &OsStr) -> String {
-    format!("{PART_PREFIX}{}{PART_SUFFIX}", hex::encode(&sha256(name.as_bytes())[..8]))
+/// The name of an unfinished entry: always the same for a name, so that a later attempt finds it.
+fn part_name(name: &OsStr) -> OsString {
+    format!("{PART_PREFIX}{}{PART_SUFFIX}", hex::encode(&sha256(name.as_bytes())[..8])).into()
 }
 
-/// Returns the name under which a replaced file is kept, with a number from 1 on.
-pub(super) fn kept_name(name: &OsStr, number: u32) -> OsString {
+/// Returns whether an entry of this name could be taken for an unfinished one.
+pub(super) fn is_part_name(name: &[u8]) -> bool {
+    name.starts_with(PART_PREFIX.as_bytes()) && name.ends_with(PART_SUFFIX.as_bytes())
+}
+
+/// Returns the name under which a replaced entry is kept, with a number from 1 on.
+fn kept_name(name: &OsStr, number: u32) -> OsString {
     let suffix = format!(".replaced-{number}");
     let room = 255 - suffix.len();
     let bytes = name.as_bytes();

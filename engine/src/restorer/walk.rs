@@ -12,6 +12,7 @@ use crate::source::exclude::{Excludes, Includes};
 use crate::tree::{Node, NodeKind, Tree};
 
 use super::RestoreLimits;
+use super::target::is_part_name;
 
 /// Where a walk begins.
 #[derive(Debug)]
@@ -75,27 +76,61 @@ impl Bounds {
         let trees = index.contents(BlobKind::Tree) / ENTRY_BYTES;
         Self {
             entries: limits.entries.unwrap_or(1_000_000 + trees.saturating_mul(REPEATS)),
-            bytes: limits
-                .bytes
-                .unwrap_or_else(|| (16_u64 << 40).saturating_add(index.contents(BlobKind::Data) * REPEATS)),
+            bytes: limits.bytes.unwrap_or_else(|| {
+                (16_u64 << 40).saturating_add(index.contents(BlobKind::Data).saturating_mul(REPEATS))
+            }),
             depth: limits.depth.unwrap_or(DEPTH_MAX),
         }
     }
 
-    fn take(&mut self, bytes: u64) -> Result<()> {
-        let limit = |what: &str| Error::Limit { what: what.to_owned(), limit: "the restore".to_owned() };
+    /// Counts an entry, whether it is wanted or not: looking takes time as well.
+    fn take_entry(&mut self) -> Result<()> {
         self.entries = self.entries.checked_sub(1).ok_or_else(|| limit("the number of entries in the snapshot"))?;
+        Ok(())
+    }
+
+    fn take_bytes(&mut self, bytes: u64) -> Result<()> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| limit("the size of the snapshot's files"))?;
         Ok(())
     }
 }
 
+fn limit(what: &str) -> Error {
+    Error::Limit { what: what.to_owned(), limit: "the restore".to_owned() }
+}
+
 struct Frame {
     path: Vec<u8>,
     nodes: std::vec::IntoIter<Node>,
+    /// The name of the entry before.
+    last: Option<Vec<u8>>,
 }
 
-/// Walks depth first, entries in the order in which they are stored.
+impl Frame {
+    fn new(path: Vec<u8>, mut tree: Tree) -> Self {
+        // They are in every tree of an honest program; in any other, entries of one name come together here, and the
+        // one that is stored first stays first.
+        tree.nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { path, nodes: tree.nodes.into_iter(), last: None }
+    }
+
+    fn next(&mut self) -> Option<(Node, Option<&'static str>)> {
+        let node = self.nodes.next()?;
+        let problem = if !node.has_safe_name() {
+            Some("its name could lead out of the destination")
+        } else if self.last.as_ref() == Some(&node.name) {
+            Some("its folder has another entry of the same name")
+        } else if is_part_name(&node.name) {
+            Some("its name is that of an unfinished file of a restore")
+        } else {
+            None
+        };
+        self.last = Some(node.name.clone());
+        Some((node, problem))
+    }
+}
+
+/// Walks depth first, entries in the order of their names.
 pub(super) fn walk(
     repository: &Repository,
     start: &Start,
@@ -105,9 +140,9 @@ pub(super) fn walk(
     visit: &mut dyn Visit,
 ) -> Result<()> {
     let mut opener = Opener::new()?;
-    let mut stack = vec![Frame { path: start.path.clone(), nodes: start.tree.nodes.clone().into_iter() }];
+    let mut stack = vec![Frame::new(start.path.clone(), start.tree.clone())];
     while let Some(frame) = stack.last_mut() {
-        let Some(node) = frame.nodes.next() else {
+        let Some((node, problem)) = frame.next() else {
             stack.pop();
             if !stack.is_empty() {
                 visit.leave()?;
@@ -115,19 +150,19 @@ pub(super) fn walk(
             continue;
         };
         let path = join(&frame.path, &node.name);
-        if !node.has_safe_name() {
-            visit.broken(&path, Error::damaged(display(&path), "its name could lead out of the destination"));
+        bounds.take_entry()?;
+        if let Some(problem) = problem {
+            visit.broken(&path, Error::damaged(display(&path), problem));
             continue;
         }
         if node.kind == NodeKind::Dir {
             gate.check()?;
-            bounds.take(0)?;
             let is_too_deep = stack.len() >= bounds.depth;
             if let Some(tree) = enter(repository, &mut opener, selection, is_too_deep, (&path, &node), visit)? {
-                stack.push(Frame { path, nodes: tree.nodes.into_iter() });
+                stack.push(Frame::new(path, tree));
             }
         } else if selection.takes(&path) {
-            bounds.take(contents_length(repository, &node))?;
+            bounds.take_bytes(contents_length(repository, &node))?;
             visit.entry(&path, &node)?;
         }
     }

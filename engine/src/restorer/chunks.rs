@@ -1,0 +1,93 @@
+//! The chunks of a file: where they go, where they are, and which of them are there already.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::FileType;
+
+use super::options::Action;
+use super::session::Session;
+use super::target::Target;
+use crate::error::{Error, Result};
+use crate::id::{BlobHandle, BlobId, BlobKind};
+use crate::index::Location;
+use crate::repository::Repository;
+use crate::source::sparse::{write_sparse, write_zeros};
+use crate::tree::Node;
+
+/// A chunk of a file: where it goes, and where it is.
+pub(super) struct Chunk {
+    pub(super) id: BlobId,
+    pub(super) offset: u64,
+    pub(super) location: Location,
+}
+
+/// Returns the chunks of a file and how long it is in bytes.
+pub(super) fn chunks(repository: &Repository, node: &Node) -> Result<(Vec<Chunk>, u64)> {
+    let index = repository.index();
+    let mut offset = 0_u64;
+    let mut chunks = Vec::new();
+    for id in node.content.iter().flatten() {
+        let handle = BlobHandle { kind: BlobKind::Data, id: *id };
+        let location = index.get(&handle).ok_or_else(|| repository.unknown_blob(&handle))?;
+        chunks.push(Chunk { id: *id, offset, location });
+        offset = offset.saturating_add(location.contents_length());
+    }
+    Ok((chunks, offset))
+}
+
+impl Chunk {
+    pub(super) fn length(&self) -> u64 {
+        self.location.contents_length()
+    }
+
+    /// Returns the chunk's place in a file if that has the right bytes there.
+    fn read_from(&self, file: &File) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; crate::blob::check_length(self.length()).ok()?];
+        file.read_exact_at(&mut bytes, self.offset).ok()?;
+        (BlobId::of(&bytes) == self.id).then_some(bytes)
+    }
+}
+
+/// Returns which chunks are in a file already.
+pub(super) fn right_chunks(session: &Session<'_>, file: &File, chunks: &[Chunk]) -> Result<Vec<bool>> {
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let is_right = |chunk: &Chunk| {
+        session.gate.check()?;
+        Ok(chunk.offset.saturating_add(chunk.length()) <= length && chunk.read_from(file).is_some())
+    };
+    chunks.iter().map(is_right).collect()
+}
+
+/// Copies a chunk if it is still right.
+pub(super) fn copy_chunk(from: &File, to: &File, chunk: &Chunk) -> io::Result<bool> {
+    let Some(bytes) = chunk.read_from(from) else { return Ok(false) };
+    write_zeros(to, chunk.offset..chunk.offset + bytes.len() as u64)?;
+    write_sparse(to, &bytes, chunk.offset)?;
+    Ok(true)
+}
+
+/// Says what would happen with a file, without changing anything.
+pub(super) fn plan_file(session: &Session<'_>, target: Option<&Target>, name: &OsStr, node: &Node) -> Result<Action> {
+    let Some(target) = target else { return Ok(Action::Create) };
+    let path = target.path().join(name);
+    let Some(stat) = target.look(name).map_err(Error::io("look at", &path))? else { return Ok(Action::Create) };
+    let action = if session.may_replace(node, target, &stat) { Action::Replace } else { Action::Keep };
+    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+        let (chunks, length) = chunks(session.repository, node)?;
+        let file = match target.open_file(name) {
+            // Whoever may replace it need not be able to read it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && action == Action::Replace => {
+                return Ok(action);
+            }
+            other => other.map_err(Error::io("read", &path))?,
+        };
+        let right = right_chunks(session, &file, &chunks)?;
+        if u64::try_from(stat.st_size).ok() == Some(length) && right.iter().all(|right| *right) {
+            return Ok(Action::Same);
+        }
+    }
+    Ok(action)
+}
