@@ -124,6 +124,16 @@ fn a_repository_without_its_config_is_damaged_and_kept() {
 }
 
 #[test]
+fn a_repository_of_an_unknown_version_is_refused_in_words() {
+    let daemon = Daemon::prepare(Options::default());
+    let text = format!(r#"{{"version":9,"id":"{}","chunker_polynomial":"3da3358b4dc173"}}"#, "0".repeat(64));
+    let config = backup_engine::config::Config::decode(text.as_bytes()).expect("it is well-formed");
+    let error = config.check("HOME/nas").expect_err("the version is not known");
+    said(&daemon, &error.to_string(), "the repository at HOME/nas cannot be used: its format is version 9, not 1 or 2");
+    said(&daemon, error.advice(), "Use a version of this program that knows this repository's format.");
+}
+
+#[test]
 fn a_target_that_may_not_be_written_fails_and_is_used_again_when_it_may() {
     let daemon = with_one_backup(Options { unprivileged: true, ..Options::default() });
     let locks = daemon.repository().join("locks");
