@@ -8,6 +8,7 @@ pub mod compare;
 pub mod daemon;
 pub mod failed;
 pub mod faults;
+pub mod mount;
 pub mod programs;
 pub mod record;
 pub mod restic;

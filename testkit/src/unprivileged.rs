@@ -30,6 +30,25 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Runs a test's body without root's rights: at once where the tests run without them, else in a second run of this
+/// test alone, as the user of [`command`] and with a folder of theirs for temporary files.
+///
+/// # Panics
+/// When the second run fails; what it said is in the message.
+pub fn run(test: &str, body: impl FnOnce()) {
+    if !is_root() {
+        return body();
+    }
+    let folder = must("make", Path::new("a temporary folder"), tempfile::tempdir());
+    let program = must("find", Path::new("this program"), std::env::current_exe());
+    let copy = folder.path().join("test");
+    must("copy", &program, std::fs::copy(&program, &copy));
+    give(folder.path());
+    let mut command = command(&copy);
+    command.args(["--exact", test, "--nocapture"]).env("TMPDIR", folder.path()).current_dir(folder.path());
+    crate::mount::pass(test, &must("run", &copy, command.output()));
+}
+
 /// Gives a folder with all that is in it to the user of [`command`].
 pub fn give(path: &Path) {
     if is_root() {

@@ -187,7 +187,10 @@ impl Worker<'_, '_> {
             (state.slot.take(), node, state.known)
         };
         if node.is_some() {
-            self.session.count(|counts| if known { counts.files_changed += 1 } else { counts.files_new += 1 });
+            self.session.count(|counts| {
+                counts.entries += 1;
+                if known { counts.files_changed += 1 } else { counts.files_new += 1 }
+            });
             self.session.monitor.progress(&Progress { files: 1, ..Progress::default() });
         }
         match slot {
@@ -234,13 +237,19 @@ impl PendingFile {
     }
 }
 
-/// The report of a file that could not be read; one that is gone is not damaged.
+/// The report of a file that could not be read; one that is gone is not damaged, and what took its place is stored
+/// next time.
 pub(super) fn unreadable(path: &Path, error: &Error) -> ItemFailure {
     match error {
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             let message = format!("{} vanished during the backup", path.display());
             let mut failure = ItemFailure::with(path, Class::Transient, message);
             failure.advice = "If it was removed on purpose there is nothing to do.".to_owned();
+            failure
+        }
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::InvalidInput => {
+            let mut failure = ItemFailure::with(path, Class::Transient, error.to_string());
+            failure.advice = "The next backup stores what is there then.".to_owned();
             failure
         }
         _ => ItemFailure::new(path, error),

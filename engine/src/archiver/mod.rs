@@ -51,7 +51,7 @@ pub fn backup(lock: &Lock, options: &BackupOptions, gate: &Gate, monitor: &dyn M
     session.adopt(adoptable(repository, options)?);
     let (tree, sources) = session.run(&roots, parent.as_ref().map(|(_, snapshot)| snapshot))?;
     let counts = session.counts();
-    if counts.sources_read == 0 {
+    if counts.entries == 0 {
         return Err(session.nothing_read());
     }
     let mut summary = BackupSummary::new(counts, session.added());

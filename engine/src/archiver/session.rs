@@ -66,7 +66,8 @@ pub(super) struct Counts {
     pub(super) folders_unmodified: u64,
     pub(super) bytes: u64,
     pub(super) failed: u64,
-    pub(super) sources_read: u64,
+    /// Sources, and entries in them, that were stored or opened.
+    pub(super) entries: u64,
 }
 
 impl<'a> Session<'a> {

@@ -37,7 +37,8 @@ impl SourceCount {
     pub(super) fn suspicions(&self, path: &Path, parent: &Snapshot) -> Vec<ItemFailure> {
         let Some(before) = Self::before(parent, path).filter(|_| self.device.is_some()) else { return Vec::new() };
         let mut suspicions = Vec::new();
-        if before.file_system != self.file_system {
+        // A source that was missing last time had no device.
+        if before.file_system.is_some() && before.file_system != self.file_system {
             suspicions.push(suspicious(path, "is on another device than last time"));
         }
         if self.files < before.files.div_ceil(2) || self.bytes < before.bytes.div_ceil(2) {

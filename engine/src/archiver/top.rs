@@ -13,7 +13,7 @@ use super::walker::{Entry, Walker};
 use crate::error::{Error, Result};
 use crate::snapshot::Snapshot;
 use crate::source::meta::{describe, kind_of};
-use crate::source::walk::{Folder, Identity};
+use crate::source::walk::{Folder, Identity, Stat};
 use crate::tree::{Node, NodeKind, Tree};
 
 impl Walker<'_, '_, '_> {
@@ -41,7 +41,7 @@ impl Walker<'_, '_, '_> {
             Ok(folder) => {
                 self.sources[source].device = Some(folder.identity().device);
                 self.sources[source].file_system = sources::file_system(path);
-                self.session.count(|counts| counts.sources_read += 1);
+                self.session.count(|counts| counts.entries += 1);
                 self.push(Arc::new(folder), path.to_path_buf(), top, before)?;
                 self.walk_stack()
             }
@@ -114,15 +114,27 @@ impl Walker<'_, '_, '_> {
                 return slot.fill(None, self.worker);
             }
         };
+        if self.is_ours(path, &stat) {
+            let problem = format!("the source {} is the backup's own place, which is never backed up", path.display());
+            self.session.item_error(path, &Error::misuse(problem));
+            return slot.fill(None, self.worker);
+        }
         if kind_of(&stat) == NodeKind::Symlink {
             let link = path.display();
             self.session.monitor.notice(&format!("The source {link} is a link; only the link itself is backed up."));
         }
         self.sources[self.source].device = Some(Identity::of(&stat).device);
         self.sources[self.source].file_system = sources::file_system(path);
-        self.session.count(|counts| counts.sources_read += 1);
         let folder = Arc::new(folder);
         self.entry(Entry { folder: &folder, name, path: path.to_path_buf(), stat, before }, slot)?;
         self.walk_stack()
+    }
+
+    /// Returns whether a source is one of the caller's own places or lies in one, whatever links lead there.
+    fn is_ours(&self, path: &Path, stat: &Stat) -> bool {
+        let above = path.parent().and_then(|above| above.canonicalize().ok());
+        let folders = above.iter().flat_map(|above| above.ancestors());
+        let identities = folders.filter_map(|folder| rustix::fs::stat(folder).ok()).map(|stat| Identity::of(&stat));
+        identities.chain([Identity::of(stat)]).any(|identity| self.session.never.contains(&identity))
     }
 }

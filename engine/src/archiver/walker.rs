@@ -143,6 +143,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
                         return slot.fill(None, self.worker);
                     }
                 }
+                self.session.count(|counts| counts.entries += 1);
                 slot.fill(Some(&node), self.worker)
             }
         }
@@ -156,6 +157,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
         if let Some(before) = before.as_ref().filter(|before| self.is_unchanged(before, &node)) {
             let unchanged = Node { device_id: node.device_id, ..before.clone() };
             self.session.count(|counts| {
+                counts.entries += 1;
                 counts.files_unmodified += 1;
                 counts.bytes += node.size;
             });
@@ -204,6 +206,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
                 return slot.fill(None, self.worker);
             }
         };
+        self.session.count(|counts| counts.entries += 1);
         match complete(&mut node, Place::Open(folder.as_fd())) {
             Ok(problems) => self.session.problems(&entry.path, problems),
             Err(error) => self.session.item_error(&entry.path, &Error::io("read", &entry.path)(error)),

@@ -157,8 +157,8 @@ pub(super) fn walk(
         }
         if node.kind == NodeKind::Dir {
             gate.check()?;
-            let is_too_deep = stack.len() >= bounds.depth;
-            if let Some(tree) = enter(repository, &mut opener, selection, is_too_deep, (&path, &node), visit)? {
+            let too_deep = (stack.len() >= bounds.depth).then_some(bounds.depth);
+            if let Some(tree) = enter(repository, &mut opener, selection, too_deep, (&path, &node), visit)? {
                 stack.push(Frame::new(path, tree));
             }
         } else if selection.takes(&path) {
@@ -174,7 +174,7 @@ fn enter(
     repository: &Repository,
     opener: &mut Opener,
     selection: &Selection,
-    is_too_deep: bool,
+    too_deep: Option<usize>,
     (path, node): (&[u8], &Node),
     visit: &mut dyn Visit,
 ) -> Result<Option<Tree>> {
@@ -182,8 +182,8 @@ fn enter(
     if !selected && !selection.may_take_below(path) {
         return Ok(None);
     }
-    if is_too_deep {
-        let limit = "as many levels as are allowed".to_owned();
+    if let Some(depth) = too_deep {
+        let limit = format!("{depth} levels");
         visit.broken(path, Error::Limit { what: format!("the depth of {}", display(path)), limit });
         return Ok(None);
     }

@@ -150,7 +150,8 @@ impl Folder {
     /// taken its place; opening a pipe or a device that did does not wait for anybody.
     pub fn open_file(&self, name: &OsStr) -> io::Result<OpenFile> {
         let fd = open_untouched(self.fd.as_fd(), name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK);
-        let fd = fd.map_err(|errno| if errno == Errno::LOOP { not_a_file() } else { errno.into() })?;
+        let fd =
+            fd.map_err(|errno| if matches!(errno, Errno::LOOP | Errno::NXIO) { not_a_file() } else { errno.into() })?;
         let stat = fstat(&fd)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(not_a_file());

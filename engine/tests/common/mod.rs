@@ -143,3 +143,33 @@ impl Monitor for Remembers {
         Ok(())
     }
 }
+
+/// A monitor that remembers everything, and lets a test act at a chosen moment.
+#[derive(Default)]
+pub(crate) struct Acts<'a> {
+    pub(crate) remembers: Remembers,
+    /// Called before a file is read or restored.
+    pub(crate) current: Option<Box<dyn Fn(&Path) + Send + Sync + 'a>>,
+    /// Called when something was read or written.
+    pub(crate) progress: Option<Box<dyn Fn(&Progress) + Send + Sync + 'a>>,
+}
+
+impl Monitor for Acts<'_> {
+    fn current(&self, path: &Path) {
+        if let Some(act) = &self.current {
+            act(path);
+        }
+    }
+    fn progress(&self, delta: &Progress) {
+        self.remembers.progress(delta);
+        if let Some(act) = &self.progress {
+            act(delta);
+        }
+    }
+    fn item_failed(&self, failure: ItemFailure) {
+        self.remembers.item_failed(failure);
+    }
+    fn notice(&self, sentence: &str) {
+        self.remembers.notice(sentence);
+    }
+}

@@ -1,0 +1,56 @@
+//! Mounting in tests: in a name space of the test's own, so that nothing stays mounted whatever happens.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::must;
+
+/// Says to the second run of a test that it is the second.
+const INSIDE: &str = "BACKUPD_TEST_MAY_MOUNT";
+
+/// Runs a test's body where it may mount: in a second run of this test alone, in a name space of its own. That takes
+/// `unshare` of util-linux, and root or a system that lets users have name spaces.
+///
+/// # Panics
+/// When the second run fails; what it said is in the message.
+pub fn run(test: &str, body: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let program = must("find", Path::new("this program"), std::env::current_exe());
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !crate::unprivileged::is_root() {
+        command.arg("--map-root-user");
+    }
+    command.arg(&program).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
+    pass(test, &must("run", Path::new("unshare, which is in util-linux"), command.output()));
+}
+
+/// Mounts an empty file system in memory, of this many bytes, on a folder.
+pub fn tmpfs(on: &Path, bytes: u64) {
+    mount(on, &["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]);
+}
+
+/// Mounts a folder on another one, so that it is in both places.
+pub fn bind(folder: &Path, on: &Path) {
+    mount(on, &["--bind", &folder.to_string_lossy()]);
+}
+
+/// Takes away what is mounted on a folder.
+pub fn unmount(on: &Path) {
+    let output = must("run", Path::new("umount"), Command::new("umount").arg(on).output());
+    assert!(output.status.success(), "umount: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn mount(on: &Path, arguments: &[&str]) {
+    let output = must("run", Path::new("mount"), Command::new("mount").args(arguments).arg(on).output());
+    assert!(output.status.success(), "mount: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Checks that the second run of a test ran it, and that it passed.
+pub(crate) fn pass(test: &str, output: &Output) {
+    let said = [&output.stdout[..], &output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && said.contains("1 passed"), "{test} failed in its second run:\n{said}");
+}
