@@ -5,21 +5,20 @@
 //! and each blob with its id. What is affected is named by snapshot and path.
 
 mod packs;
+mod snapshots;
 
-use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::blob::Opener;
 use crate::control::Gate;
-use crate::error::{Class, Error, Result};
-use crate::id::{BlobHandle, BlobId, BlobKind, PackId, SnapshotId, sha256};
+use crate::error::{Error, Result};
+use crate::id::{BlobHandle, PackId, sha256};
 use crate::monitor::{ItemFailure, Monitor, PackedBlob};
+use crate::pack::pack_length;
 use crate::repository::Repository;
-use crate::snapshot::Snapshot;
 use crate::storage::{FileKind, FileName};
-use crate::tree::{Node, NodeKind, Tree};
 
 /// What a verification is asked to do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,18 +54,23 @@ pub fn verify(
     gate: &Gate,
     monitor: &dyn Monitor,
 ) -> Result<VerifySummary> {
-    let checker = Checker { repository, gate, monitor, bad: Mutex::default(), failed: AtomicU64::new(0) };
+    let bad = Mutex::default();
+    let read_data = options.read_data;
+    let (unlisted, failed) = (Unlisted::default(), AtomicU64::new(0));
+    let checker = Checker { repository, gate, monitor, bad, read_data, unlisted, failed };
     checker.check_small_files()?;
-    for (id, error) in repository.load_index()? {
+    // In the opposite order of a backup's writing, so that one that runs meanwhile does not look like damage.
+    let snapshots = repository.snapshots()?;
+    for (id, error) in repository.read_index_again()? {
         checker.wrong(&FileName::new(FileKind::Index, id.0), &error);
     }
     let packs = checker.check_packs()?;
     let mut summary = VerifySummary { packs: packs.len() as u64, ..VerifySummary::default() };
-    if options.read_data {
+    if read_data {
         summary.bytes = checker.read_packs(&packs, options.threads)?;
     }
     summary.blobs = repository.index().len() as u64;
-    summary.snapshots = checker.check_snapshots()?;
+    summary.snapshots = checker.check_snapshots(&snapshots)?;
     summary.failed = checker.failed.load(Ordering::Relaxed);
     Ok(summary)
 }
@@ -77,6 +81,8 @@ struct Checker<'a> {
     monitor: &'a dyn Monitor,
     /// Blobs that are listed but cannot be read.
     bad: Mutex<HashSet<BlobHandle>>,
+    read_data: bool,
+    unlisted: Unlisted,
     failed: AtomicU64,
 }
 
@@ -85,6 +91,17 @@ struct Pack {
     id: PackId,
     length: u64,
     blobs: Vec<PackedBlob>,
+}
+
+/// Packs that no index file lists.
+#[derive(Default)]
+struct Unlisted {
+    /// How many there are.
+    there: AtomicUsize,
+    /// Whether their headers were read.
+    known: AtomicBool,
+    /// Those that snapshots need.
+    needed: Mutex<BTreeSet<PackId>>,
 }
 
 impl Checker<'_> {
@@ -111,8 +128,7 @@ impl Checker<'_> {
                     }
                 };
                 if sha256(&bytes) != name.id {
-                    let what = format!("{name} in {}", self.repository.location());
-                    self.wrong(&name, &Error::damaged(what, "its contents do not match its name"));
+                    self.wrong(&name, &self.repository.damaged(&name, "its contents do not match its name"));
                 }
             }
         }
@@ -128,18 +144,17 @@ impl Checker<'_> {
             .into_iter()
             .map(|(name, length)| (PackId(name.id), length))
             .collect();
-        let listed = self.repository.index().by_pack();
+        let mut listed = self.repository.index().by_pack();
+        listed.retain(|id, _| self.repository.index().lists_pack(id));
         let unlisted = there.keys().filter(|id| !listed.contains_key(id)).count();
-        if unlisted > 0 {
-            self.monitor
-                .notice(&format!("{unlisted} packs are in no index: left by interrupted backups, and harmless."));
-        }
+        self.unlisted.there.store(unlisted, Ordering::Relaxed);
         let mut packs = Vec::with_capacity(listed.len());
         for (id, blobs) in listed {
-            let end = blobs.iter().map(|blob| u64::from(blob.offset) + u64::from(blob.length)).max().unwrap_or(0);
+            let expected = pack_length(&blobs);
             let problem = match there.get(&id) {
                 None => "it is missing",
-                Some(length) if *length < end => "it is shorter than what is listed in it",
+                Some(length) if *length < expected => "it is shorter than what is listed in it",
+                Some(length) if *length > expected => "it is longer than what is listed in it",
                 Some(length) => {
                     packs.push(Pack { id, length: *length, blobs });
                     continue;
@@ -154,89 +169,8 @@ impl Checker<'_> {
 
     fn pack_is_bad(&self, id: &PackId, blobs: &[PackedBlob], problem: &str) {
         let name = FileName::new(FileKind::Pack, id.0);
-        self.wrong(&name, &Error::damaged(format!("{name} in {}", self.repository.location()), problem));
+        self.wrong(&name, &self.repository.damaged(&name, problem));
         self.guard().extend(blobs.iter().map(|blob| blob.handle));
-    }
-
-    /// Checks that every tree can be read and every blob is there; newest snapshots first.
-    fn check_snapshots(&self) -> Result<u64> {
-        let found = self.repository.snapshots()?;
-        for (id, error) in &found.damaged {
-            self.wrong(&FileName::new(FileKind::Snapshot, id.0), error);
-        }
-        let mut seen = HashSet::new();
-        let mut opener = Opener::new()?;
-        for (id, snapshot) in found.list.iter().rev() {
-            self.check_snapshot(*id, snapshot, &mut seen, &mut opener)?;
-        }
-        Ok((found.list.len() + found.damaged.len()) as u64)
-    }
-
-    fn check_snapshot(
-        &self,
-        id: SnapshotId,
-        snapshot: &Snapshot,
-        seen: &mut HashSet<BlobId>,
-        opener: &mut Opener,
-    ) -> Result<()> {
-        let mut stack = vec![(snapshot.tree, PathBuf::from("/"))];
-        while let Some((tree, path)) = stack.pop() {
-            if !seen.insert(tree) {
-                continue;
-            }
-            self.gate.check()?;
-            let nodes = match self.repository.read_tree(opener, &tree) {
-                Ok(Tree { nodes }) => nodes,
-                Err(error) => {
-                    self.affected(id, &path, &error.to_string());
-                    continue;
-                }
-            };
-            for node in nodes {
-                self.check_node(id, &path, &node, &mut stack);
-            }
-        }
-        Ok(())
-    }
-
-    fn check_node(&self, id: SnapshotId, folder: &Path, node: &Node, stack: &mut Vec<(BlobId, PathBuf)>) {
-        use std::os::unix::ffi::OsStrExt;
-        let path = folder.join(std::ffi::OsStr::from_bytes(&node.name));
-        if !node.has_safe_name() {
-            return self.affected(id, folder, &format!("it has an entry with the name {:?}", path.file_name()));
-        }
-        match (node.kind, node.subtree) {
-            (NodeKind::Dir, Some(tree)) => stack.push((tree, path)),
-            (NodeKind::Dir, None) => self.affected(id, &path, "it names no tree"),
-            _ => {
-                let bad = node.content.iter().flatten().find(|blob| self.is_bad(**blob));
-                if let Some(blob) = bad {
-                    self.affected(id, &path, &format!("its data blob {blob} is missing or damaged"));
-                }
-            }
-        }
-    }
-
-    fn is_bad(&self, id: BlobId) -> bool {
-        let handle = BlobHandle { kind: BlobKind::Data, id };
-        if !self.repository.index().contains(&handle) {
-            return true;
-        }
-        if !self.guard().contains(&handle) {
-            return false;
-        }
-        // One of its places is bad; another may be good.
-        Opener::new().and_then(|mut opener| self.repository.read_blob(&mut opener, &handle)).is_err()
-    }
-
-    /// Reports something that a restore would miss.
-    fn affected(&self, id: SnapshotId, path: &Path, problem: &str) {
-        let path = PathBuf::from(format!("{}:{}", id.short(), path.display()));
-        let message = format!("{} cannot be restored whole: {problem}", path.display());
-        let mut failure = ItemFailure::with(&path, Class::Damaged, message);
-        failure.advice =
-            "If the file is still in its place, the next backup stores it again; older snapshots may have it.".into();
-        self.report(failure);
     }
 
     fn guard(&self) -> MutexGuard<'_, HashSet<BlobHandle>> {

@@ -205,8 +205,9 @@ fn write_lock(repository: &Repository, options: &LockOptions) -> Result<LockId> 
 
 /// Looks for locks that are in the way of the wanted one, and removes those that were left behind.
 fn check_others(repository: &Repository, options: &LockOptions, own: Option<LockId>) -> Result<()> {
-    for (name, _) in repository.storage().list(FileKind::Lock)? {
-        if own.is_some_and(|own| own.0 == name.id) {
+    for (name, length) in repository.storage().list(FileKind::Lock)? {
+        // An empty file is what a full disk leaves of a lock that was never taken; restic passes it over as well.
+        if length == 0 || own.is_some_and(|own| own.0 == name.id) {
             continue;
         }
         let lock: LockFile = match repository.read_json(&name) {

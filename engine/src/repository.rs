@@ -1,6 +1,5 @@
 //! A repository that is open: its storage, its key, its config and its index.
 
-use std::collections::HashSet;
 use std::io::Read;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -12,14 +11,12 @@ use serde_json::Map;
 use crate::blob::{Opener, cannot_compress, check_length};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::id::{BlobHandle, BlobId, BlobKind, IndexId, PackId, RepositoryId, SnapshotId, sha256};
-use crate::index::{Index, IndexFile, Location};
+use crate::id::{BlobHandle, BlobId, BlobKind, RepositoryId, sha256};
+use crate::index::{Index, Location};
 use crate::key::{KeyOwner, find_key, write_key};
 use crate::limits::FILE_MAX;
-use crate::pack::read_header;
 use crate::polynomial::Polynomial;
 use crate::seal::{SealKey, fill_random};
-use crate::snapshot::{Snapshot, SnapshotList, SnapshotQuery};
 use crate::storage::{Bytes, FileKind, FileName, Storage};
 use crate::tree::Tree;
 
@@ -162,118 +159,6 @@ impl Repository {
         &self.key
     }
 
-    /// Returns all snapshots, and which could not be read.
-    ///
-    /// # Errors
-    /// The storage's own, when listing.
-    pub fn snapshots(&self) -> Result<SnapshotList> {
-        let mut found = SnapshotList::default();
-        for (name, _) in self.storage.list(FileKind::Snapshot)? {
-            let id = SnapshotId(name.id);
-            match self.read_json(&name) {
-                Ok(snapshot) => found.list.push((id, snapshot)),
-                // Another program has just removed it.
-                Err(Error::NotFound { .. }) => {}
-                Err(error) => found.damaged.push((id, error)),
-            }
-        }
-        found.list.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
-        Ok(found)
-    }
-
-    /// Returns the snapshot that is meant.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Misuse`] if more than one is meant; [`Error::Damaged`] if it cannot be read.
-    pub fn find_snapshot(&self, query: &SnapshotQuery) -> Result<(SnapshotId, Snapshot)> {
-        let wanted = query.text.to_ascii_lowercase();
-        let latest = wanted == "latest";
-        let found = self.snapshots()?;
-        let fits = |id: &SnapshotId| latest || (!wanted.is_empty() && id.to_string().starts_with(&wanted));
-        let mut fitting: Vec<_> =
-            found.list.into_iter().filter(|(id, snapshot)| fits(id) && (!latest || query.fits(snapshot))).collect();
-        if let Some((_, error)) = found.damaged.into_iter().find(|(id, _)| !latest && fits(id)) {
-            return Err(error);
-        }
-        if fitting.len() > 1 && !latest {
-            return Err(Error::misuse(format!(
-                "`{}` is the beginning of {} snapshots' ids",
-                query.text,
-                fitting.len()
-            )));
-        }
-        fitting.pop().ok_or_else(|| Error::NotFound { what: format!("snapshot `{}`", query.text) })
-    }
-
-    /// Reads what is new in the index; if an index file has vanished, all of it.
-    ///
-    /// Returns the index files that could not be read; what only they list is not known.
-    ///
-    /// # Errors
-    /// The storage's own, when listing.
-    pub fn load_index(&self) -> Result<Vec<(IndexId, Error)>> {
-        let listed: HashSet<IndexId> =
-            self.storage.list(FileKind::Index)?.into_iter().map(|(name, _)| IndexId(name.id)).collect();
-        let mut index = self.index_mut();
-        if !index.files().is_subset(&listed) {
-            *index = Index::default();
-        }
-        let mut damaged = Vec::new();
-        for id in listed {
-            if index.files().contains(&id) {
-                continue;
-            }
-            match self.read_index(id) {
-                Ok(file) => {
-                    for pack in &file.packs {
-                        index.add_pack(pack.id, &pack.packed_blobs());
-                    }
-                    index.add_file(id);
-                }
-                Err(error) => damaged.push((id, error)),
-            }
-        }
-        Ok(damaged)
-    }
-
-    /// Forgets the blobs of packs that are not there or too short to hold them, so that they are stored again.
-    ///
-    /// # Errors
-    /// The storage's own, when listing.
-    pub(crate) fn forget_missing_packs(&self) -> Result<Vec<PackId>> {
-        let sizes: std::collections::HashMap<PackId, u64> =
-            self.storage.list(FileKind::Pack)?.into_iter().map(|(name, size)| (PackId(name.id), size)).collect();
-        let mut index = self.index_mut();
-        let whole = |id: &PackId, data: u64| sizes.get(id).is_some_and(|size| *size >= data);
-        let kept = index.retain_packs(whole);
-        let missing: Vec<PackId> = index.packs().iter().filter(|id| !kept.has_pack(id)).copied().collect();
-        if !missing.is_empty() {
-            *index = kept;
-        }
-        Ok(missing)
-    }
-
-    /// Adds to the index in memory what the headers of packs say that no index file lists.
-    ///
-    /// Returns the packs whose headers could not be read.
-    ///
-    /// # Errors
-    /// The storage's own, when listing.
-    pub(crate) fn index_unlisted_packs(&self) -> Result<Vec<(PackId, Error)>> {
-        let mut damaged = Vec::new();
-        for (name, size) in self.storage.list(FileKind::Pack)? {
-            let id = PackId(name.id);
-            if self.index().has_pack(&id) {
-                continue;
-            }
-            match read_header(self, id, size) {
-                Ok(blobs) => self.index_mut().add_pack(id, &blobs),
-                Err(error) => damaged.push((id, error)),
-            }
-        }
-        Ok(damaged)
-    }
-
     /// Returns the index as it is known now.
     pub fn index(&self) -> RwLockReadGuard<'_, Index> {
         // Packs are added whole; a panic in between leaves blobs unknown, which costs room and nothing else.
@@ -282,12 +167,6 @@ impl Repository {
 
     pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read_index(&self, id: IndexId) -> Result<IndexFile> {
-        let name = FileName::new(FileKind::Index, id.0);
-        let bytes = self.read_file(&name)?;
-        IndexFile::decode(&bytes).map_err(|problem| self.damaged(&name, problem))
     }
 
     /// Reads a blob and checks it against its id; if one copy is damaged, the others are tried.
@@ -322,7 +201,12 @@ impl Repository {
         let length = check_length(u64::from(location.length))?;
         check_length(location.contents_length())?;
         let name = FileName::new(FileKind::Pack, location.pack.0);
-        let sealed = self.storage.read_range(&name, u64::from(location.offset), length)?;
+        let sealed = self.storage.read_range(&name, u64::from(location.offset), length);
+        let sealed = sealed.map_err(|error| match error {
+            // Nobody asked for the pack by its name: it is what is needed, and it is lost.
+            Error::NotFound { .. } => self.damaged(&name, "it is missing"),
+            other => other,
+        })?;
         opener.open(&self.key, handle, location, sealed)
     }
 
@@ -368,7 +252,7 @@ impl Repository {
         self.storage.write(&FileName::new(kind, sha256(sealed)), &mut Bytes::new(sealed))
     }
 
-    fn damaged(&self, name: &FileName, problem: impl std::fmt::Display) -> Error {
+    pub(crate) fn damaged(&self, name: &FileName, problem: impl std::fmt::Display) -> Error {
         Error::damaged(format!("{name} in {}", self.location()), problem)
     }
 }

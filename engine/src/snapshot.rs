@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::error::{Error, Result};
 use crate::id::{BlobId, SnapshotId};
+use crate::repository::Repository;
+use crate::storage::FileKind;
 
 /// A snapshot file, as restic's JSON has it. Fields that are not known are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,7 +152,52 @@ pub struct SnapshotList {
     /// The snapshots, oldest first.
     pub list: Vec<(SnapshotId, Snapshot)>,
     /// Those that could not be read, and why.
-    pub damaged: Vec<(SnapshotId, crate::Error)>,
+    pub damaged: Vec<(SnapshotId, Error)>,
+}
+
+impl Repository {
+    /// Returns all snapshots, and which could not be read.
+    ///
+    /// # Errors
+    /// The storage's own, when listing.
+    pub fn snapshots(&self) -> Result<SnapshotList> {
+        let mut found = SnapshotList::default();
+        for (name, _) in self.storage().list(FileKind::Snapshot)? {
+            let id = SnapshotId(name.id);
+            match self.read_json(&name) {
+                Ok(snapshot) => found.list.push((id, snapshot)),
+                // Another program has just removed it.
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => found.damaged.push((id, error)),
+            }
+        }
+        found.list.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
+        Ok(found)
+    }
+
+    /// Returns the snapshot that is meant.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Misuse`] if more than one is meant; [`Error::Damaged`] if it cannot be read.
+    pub fn find_snapshot(&self, query: &SnapshotQuery) -> Result<(SnapshotId, Snapshot)> {
+        let wanted = query.text.to_ascii_lowercase();
+        let latest = wanted == "latest";
+        let found = self.snapshots()?;
+        let fits = |id: &SnapshotId| latest || (!wanted.is_empty() && id.to_string().starts_with(&wanted));
+        let mut fitting: Vec<_> =
+            found.list.into_iter().filter(|(id, snapshot)| fits(id) && (!latest || query.fits(snapshot))).collect();
+        if let Some((_, error)) = found.damaged.into_iter().find(|(id, _)| !latest && fits(id)) {
+            return Err(error);
+        }
+        if fitting.len() > 1 && !latest {
+            return Err(Error::misuse(format!(
+                "`{}` is the beginning of {} snapshots' ids",
+                query.text,
+                fitting.len()
+            )));
+        }
+        fitting.pop().ok_or_else(|| Error::NotFound { what: format!("snapshot `{}`", query.text) })
+    }
 }
 
 fn is_zero(value: &u32) -> bool {

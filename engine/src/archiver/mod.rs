@@ -103,7 +103,7 @@ fn adoptable(repository: &Repository, options: &BackupOptions) -> Result<Vec<Pac
     let listed: HashMap<FileName, u64> = repository.storage().list(FileKind::Pack)?.into_iter().collect();
     let whole = |pack: &&PackRecord| {
         listed.get(&FileName::new(FileKind::Pack, pack.id.0)) == Some(&pack.length)
-            && !repository.index().has_pack(&pack.id)
+            && !repository.index().lists_pack(&pack.id)
             && read_header(repository, pack.id, pack.length).is_ok_and(|blobs| blobs == pack.blobs)
     };
     Ok(options.adopt.iter().filter(whole).cloned().collect())

@@ -49,7 +49,7 @@ impl Checker<'_> {
     fn read_pack(&self, pack: &Pack, opener: &mut Opener) -> Result<()> {
         let name = FileName::new(FileKind::Pack, pack.id.0);
         let wrong = |problem: &str| {
-            self.wrong(&name, &Error::damaged(format!("{name} in {}", self.repository.location()), problem));
+            self.wrong(&name, &self.repository.damaged(&name, problem));
         };
         let whole = match self.hash(&name, pack.length) {
             Err(error @ (Error::Cancelled | Error::Suspended)) => return Err(error),

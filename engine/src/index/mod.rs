@@ -1,6 +1,7 @@
 //! The index: which pack holds a blob, and where in it.
 
 mod file;
+mod load;
 
 pub use file::{IndexFile, IndexedBlob, IndexedPack};
 
@@ -39,11 +40,20 @@ impl Location {
 pub struct Index {
     /// The index files that were read.
     files: HashSet<IndexId>,
-    packs: Vec<PackId>,
+    packs: Vec<KnownPack>,
     pack_numbers: HashMap<PackId, u32>,
     entries: Vec<Entry>,
     table: HashTable<u32>,
     hasher: RandomState,
+}
+
+/// A pack whose blobs are known.
+#[derive(Clone, Copy, Debug)]
+struct KnownPack {
+    id: PackId,
+    /// Whether an index file lists it. Others are known from their headers or were just written: what is in them can
+    /// be read, but a snapshot that relies on it could not be read by others.
+    listed: bool,
 }
 
 /// The kind is the top bit of `pack`; `uncompressed_length` is 0 for a blob that is not compressed.
@@ -72,13 +82,14 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Returns whether a blob is known; all 32 bytes of its id are compared.
+    /// Returns whether a blob is in a pack that an index file lists, so that a new snapshot may rely on it; all 32
+    /// bytes of its id are compared.
     #[must_use]
     pub fn contains(&self, handle: &BlobHandle) -> bool {
-        self.find(handle).is_some()
+        self.find(handle).is_some_and(|entry| self.pack_of(entry).listed)
     }
 
-    /// Returns where a blob lies, if it is known: the first place that was added.
+    /// Returns where a blob lies, if it is known, in a listed pack rather than in another.
     #[must_use]
     pub fn get(&self, handle: &BlobHandle) -> Option<Location> {
         self.find(handle).map(|entry| self.location(entry))
@@ -92,17 +103,32 @@ impl Index {
         let first = self.table.find(hash, same).copied();
         let Some(first) = first else { return Vec::new() };
         // Copies are rare: they are not in the table and found by a search of all entries.
-        let copies = self.entries.iter().enumerate().skip(first as usize + 1);
+        let copies = self.entries.iter().enumerate().filter(|(number, _)| *number != first as usize);
         let copies = copies.filter(|(_, entry)| entry.id == handle.id && entry.kind() == handle.kind);
         let mut all = vec![self.location(&self.entries[first as usize])];
         all.extend(copies.map(|(_, entry)| self.location(entry)));
         all
     }
 
-    /// Adds the blobs of a pack.
+    /// Adds the blobs of a pack that an index file lists.
     pub fn add_pack(&mut self, id: PackId, blobs: &[PackedBlob]) {
-        let number = *self.pack_numbers.entry(id).or_insert_with(|| {
-            self.packs.push(id);
+        match self.pack_numbers.get(&id).map(|number| &mut self.packs[*number as usize]) {
+            // Its blobs are known, and now they may be relied on.
+            Some(pack) if !pack.listed => pack.listed = true,
+            _ => self.add(KnownPack { id, listed: true }, blobs),
+        }
+    }
+
+    /// Adds the blobs of a pack that no index file lists yet.
+    pub(crate) fn add_unlisted_pack(&mut self, id: PackId, blobs: &[PackedBlob]) {
+        if !self.has_pack(&id) {
+            self.add(KnownPack { id, listed: false }, blobs);
+        }
+    }
+
+    fn add(&mut self, pack: KnownPack, blobs: &[PackedBlob]) {
+        let number = *self.pack_numbers.entry(pack.id).or_insert_with(|| {
+            self.packs.push(pack);
             u32::try_from(self.packs.len() - 1).expect("two thousand million packs do not fit into memory")
         });
         self.entries.reserve(blobs.len());
@@ -116,25 +142,40 @@ impl Index {
             };
             let place = u32::try_from(self.entries.len()).expect("four thousand million blobs do not fit into memory");
             self.entries.push(entry);
-            let hash = self.hash(&blob.handle);
-            let (entries, hasher) = (&self.entries, &self.hasher);
-            let known = self.table.find(hash, |&other| entries[other as usize].handle() == blob.handle).is_some();
-            if !known {
-                self.table.insert_unique(hash, place, |&other| hasher.hash_one(entries[other as usize].handle()));
-            }
+            self.put_into_table(place, pack.listed);
         }
     }
 
-    /// Returns the packs that are listed.
-    #[must_use]
-    pub fn packs(&self) -> &[PackId] {
-        &self.packs
+    /// Lets the table lead to this entry, unless it leads to one that is as good.
+    fn put_into_table(&mut self, place: u32, listed: bool) {
+        let handle = self.entries[place as usize].handle();
+        let hash = self.hash(&handle);
+        let (entries, hasher, packs) = (&self.entries, &self.hasher, &self.packs);
+        let is_listed = |entry: &Entry| packs[(entry.pack & !TREE) as usize].listed;
+        match self.table.find_mut(hash, |&other| entries[other as usize].handle() == handle) {
+            None => {
+                self.table.insert_unique(hash, place, |&other| hasher.hash_one(entries[other as usize].handle()));
+            }
+            Some(known) if listed && !is_listed(&entries[*known as usize]) => *known = place,
+            Some(_) => {}
+        }
     }
 
-    /// Returns whether a pack is listed.
+    /// Returns the packs that are known.
+    pub fn packs(&self) -> impl Iterator<Item = PackId> {
+        self.packs.iter().map(|pack| pack.id)
+    }
+
+    /// Returns whether a pack is known.
     #[must_use]
     pub fn has_pack(&self, id: &PackId) -> bool {
         self.pack_numbers.contains_key(id)
+    }
+
+    /// Returns whether an index file lists a pack.
+    #[must_use]
+    pub fn lists_pack(&self, id: &PackId) -> bool {
+        self.pack_numbers.get(id).is_some_and(|number| self.packs[*number as usize].listed)
     }
 
     /// Returns the blobs of each pack, by pack and offset.
@@ -184,17 +225,24 @@ impl Index {
 
     /// Returns a copy without the blobs of packs for which `keep` says no.
     #[must_use]
-    pub(crate) fn retain_packs(&self, keep: impl Fn(&PackId, u64) -> bool) -> Self {
+    pub(crate) fn retain_packs(&self, keep: impl Fn(&PackId, &[PackedBlob]) -> bool) -> Self {
         let mut kept = Self { files: self.files.clone(), ..Self::default() };
         let packs = self.by_pack();
-        for id in &self.packs {
-            let blobs = packs.get(id).map_or(&[][..], Vec::as_slice);
-            let data = blobs.iter().map(|blob| u64::from(blob.offset) + u64::from(blob.length)).max().unwrap_or(0);
-            if keep(id, data) {
-                kept.add_pack(*id, blobs);
+        for pack in &self.packs {
+            let blobs = packs.get(&pack.id).map_or(&[][..], Vec::as_slice);
+            if keep(&pack.id, blobs) {
+                kept.add(*pack, blobs);
             }
         }
         kept
+    }
+
+    /// Takes over from another index what no index file lists.
+    pub(crate) fn add_unlisted_of(&mut self, other: &Self) {
+        let packs = if other.packs.iter().all(|pack| pack.listed) { HashMap::new() } else { other.by_pack() };
+        for pack in other.packs.iter().filter(|pack| !pack.listed) {
+            self.add_unlisted_pack(pack.id, packs.get(&pack.id).map_or(&[][..], Vec::as_slice));
+        }
     }
 
     pub(crate) fn files(&self) -> &HashSet<IndexId> {
@@ -218,9 +266,13 @@ impl Index {
         self.hasher.hash_one(handle)
     }
 
+    fn pack_of(&self, entry: &Entry) -> &KnownPack {
+        &self.packs[(entry.pack & !TREE) as usize]
+    }
+
     fn location(&self, entry: &Entry) -> Location {
         Location {
-            pack: self.packs[(entry.pack & !TREE) as usize],
+            pack: self.pack_of(entry).id,
             offset: entry.offset,
             length: entry.length,
             uncompressed_length: (entry.uncompressed_length != 0).then_some(entry.uncompressed_length),
@@ -235,5 +287,30 @@ impl Entry {
 
     fn handle(&self) -> BlobHandle {
         BlobHandle { kind: self.kind(), id: self.id }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(number: u8) -> PackedBlob {
+        let handle = BlobHandle { kind: BlobKind::Data, id: BlobId([number; 32]) };
+        PackedBlob { handle, offset: 0, length: 40, uncompressed_length: None }
+    }
+
+    #[test]
+    fn what_no_index_file_lists_can_be_read_but_not_relied_on() {
+        let mut index = Index::default();
+        let (first, second) = (PackId([1; 32]), PackId([2; 32]));
+        index.add_unlisted_pack(first, &[blob(7)]);
+        assert_eq!(index.get(&blob(7).handle).map(|at| at.pack), Some(first));
+        assert!(!index.contains(&blob(7).handle) && !index.lists_pack(&first));
+        index.add_pack(second, &[blob(7)]);
+        assert!(index.contains(&blob(7).handle));
+        assert_eq!(index.get_all(&blob(7).handle).iter().map(|at| at.pack).collect::<Vec<_>>(), [second, first]);
+        index.add_pack(first, &[blob(7)]);
+        assert!(index.lists_pack(&first));
+        assert_eq!(index.len(), 2);
     }
 }

@@ -4,9 +4,11 @@ use crate::error::{Error, Result};
 use crate::id::{BlobHandle, BlobId, BlobKind};
 use crate::monitor::PackedBlob;
 use crate::repository::Repository;
+use crate::seal::OVERHEAD;
 use crate::storage::{FileKind, FileName};
 
 const COMPRESSED_ENTRY: usize = 1 + 4 + 4 + 32;
+const PLAIN_ENTRY: usize = 1 + 4 + 32;
 
 /// The largest header that is read in bytes: two million blobs.
 const HEADER_MAX: usize = 80 * 1024 * 1024;
@@ -28,6 +30,13 @@ pub fn encode_header(blobs: &[PackedBlob]) -> Vec<u8> {
         header.extend_from_slice(&blob.handle.id.0);
     }
     header
+}
+
+/// Returns how long a pack of these blobs is, which do not overlap.
+pub(crate) fn pack_length(blobs: &[PackedBlob]) -> u64 {
+    let entry = |blob: &PackedBlob| if blob.uncompressed_length.is_some() { COMPRESSED_ENTRY } else { PLAIN_ENTRY };
+    let header: usize = blobs.iter().map(entry).sum::<usize>() + OVERHEAD + 4;
+    blobs.iter().map(|blob| u64::from(blob.length)).sum::<u64>() + header as u64
 }
 
 /// Reads a header that was opened; total over all bytes.

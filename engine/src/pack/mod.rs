@@ -10,7 +10,7 @@
 mod header;
 mod writer;
 
-pub(crate) use header::read_header;
+pub(crate) use header::{pack_length, read_header};
 pub(crate) use writer::{BlobSaver, Blobs, OpenPack};
 
 pub use header::{decode_header, encode_header};

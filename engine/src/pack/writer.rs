@@ -12,7 +12,7 @@ use super::encode_header;
 use crate::blob::Sealer;
 use crate::control::Gate;
 use crate::error::{Error, Result};
-use crate::id::{BlobHandle, BlobId, BlobKind, PackId};
+use crate::id::{BlobHandle, BlobId, BlobKind, IndexId, PackId};
 use crate::index::{IndexFile, IndexedPack};
 use crate::limits::INDEX_BLOBS;
 use crate::lock::Lock;
@@ -47,7 +47,7 @@ pub(crate) struct BlobSaver<'a> {
     monitor: &'a dyn Monitor,
     data: Mutex<OpenPack>,
     trees: Mutex<OpenPack>,
-    /// Blobs that were handed in and are not in a stored pack yet.
+    /// Blobs that were handed in and are in no index file yet.
     pending: Mutex<HashSet<BlobHandle>>,
     full: Sender<OpenPack>,
     pack_sizes: [usize; 2],
@@ -113,6 +113,8 @@ impl<'a> BlobSaver<'a> {
     }
 
     /// Returns whether the caller is the one to store a blob: nobody did, and nobody is about to.
+    ///
+    /// What other runs left in packs that no index file lists does not count: it may never be listed.
     fn claim(&self, handle: BlobHandle) -> bool {
         if self.repository.index().contains(&handle) {
             return false;
@@ -154,7 +156,8 @@ impl<'a> BlobSaver<'a> {
 
     /// Lists packs of an earlier attempt that are in the storage but in no index file.
     pub(crate) fn adopt(&self, pack: PackRecord) {
-        self.repository.index_mut().add_pack(pack.id, &pack.blobs);
+        self.repository.index_mut().add_unlisted_pack(pack.id, &pack.blobs);
+        guard(&self.pending).extend(pack.blobs.iter().map(|blob| blob.handle));
         guard(&self.unindexed).push(pack);
     }
 
@@ -178,7 +181,7 @@ impl<'a> BlobSaver<'a> {
         let name = FileName::new(FileKind::Pack, record.id.0);
         let mut body = GatedBody { bytes: Bytes::new(&bytes), gate: self.gate };
         self.repository.storage().write(&name, &mut body)?;
-        self.repository.index_mut().add_pack(record.id, &record.blobs);
+        self.repository.index_mut().add_unlisted_pack(record.id, &record.blobs);
         self.count(&record, contents);
         let listed = {
             let mut unindexed = guard(&self.unindexed);
@@ -189,12 +192,6 @@ impl<'a> BlobSaver<'a> {
     }
 
     fn count(&self, record: &PackRecord, contents: u64) {
-        {
-            let mut pending = guard(&self.pending);
-            for blob in &record.blobs {
-                pending.remove(&blob.handle);
-            }
-        }
         let trees = record.blobs.iter().filter(|blob| blob.handle.kind == BlobKind::Tree).count() as u64;
         let mut added = guard(&self.added);
         added.trees += trees;
@@ -202,6 +199,21 @@ impl<'a> BlobSaver<'a> {
         added.bytes += contents;
         added.bytes_stored += record.length;
         self.monitor.progress(&Progress { bytes_stored: record.length, ..Progress::default() });
+    }
+
+    /// From now on others can find these packs, and snapshots may rely on them.
+    fn listed(&self, packs: &[PackRecord], file: IndexId) {
+        {
+            let mut index = self.repository.index_mut();
+            for pack in packs {
+                index.add_pack(pack.id, &pack.blobs);
+            }
+            index.add_file(file);
+        }
+        let mut pending = guard(&self.pending);
+        for blob in packs.iter().flat_map(|pack| &pack.blobs) {
+            pending.remove(&blob.handle);
+        }
     }
 
     fn write_index(&self) -> Result<()> {
@@ -213,7 +225,7 @@ impl<'a> BlobSaver<'a> {
         let sealed = self.repository.seal_file(&file)?;
         self.lock.confirm()?;
         self.repository.write_file(FileKind::Index, &sealed)?;
-        self.repository.index_mut().add_file(crate::id::IndexId::of(&sealed));
+        self.listed(&packs, IndexId::of(&sealed));
         guard(&self.added).bytes_stored += sealed.len() as u64;
         self.monitor.progress(&Progress { bytes_stored: sealed.len() as u64, ..Progress::default() });
         self.monitor.indexed();

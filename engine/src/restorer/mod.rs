@@ -119,7 +119,7 @@ impl<'a> Needs<'a> {
     }
 
     fn need(&mut self, kind: BlobKind, id: &crate::id::BlobId) {
-        self.misses = self.misses || !self.repository.index().contains(&BlobHandle { kind, id: *id });
+        self.misses = self.misses || self.repository.index().get(&BlobHandle { kind, id: *id }).is_none();
     }
 }
 
