@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod damaged;
 pub(crate) mod forge;
 
 use std::path::{Path, PathBuf};
@@ -60,10 +61,12 @@ impl Drop for Place {
     }
 }
 
+pub(crate) fn create_options(version: u32) -> CreateOptions {
+    CreateOptions { version, hostname: "host".to_owned(), username: "user".to_owned(), now: Timestamp::UNIX_EPOCH }
+}
+
 pub(crate) fn create(storage: Arc<dyn Storage>, version: u32) -> Arc<Repository> {
-    let options =
-        CreateOptions { version, hostname: "host".to_owned(), username: "user".to_owned(), now: Timestamp::UNIX_EPOCH };
-    Repository::create(storage, PASSWORD.as_bytes(), &options).expect("a repository can be made")
+    Repository::create(storage, PASSWORD.as_bytes(), &create_options(version)).expect("a repository can be made")
 }
 
 pub(crate) fn open(storage: Arc<dyn Storage>) -> Result<Arc<Repository>> {
