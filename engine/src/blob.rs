@@ -29,16 +29,26 @@ impl Sealer {
     /// Compresses, if that makes the blob smaller, and seals it.
     pub(crate) fn seal(&mut self, key: &SealKey, contents: &[u8]) -> Result<Sealed<'_>> {
         let mut uncompressed_length = None;
-        self.compressed.clear();
+        empty(&mut self.compressed);
         if let (Some(compressor), Ok(length)) = (&mut self.compressor, u32::try_from(contents.len())) {
-            self.compressed.reserve(zstd::zstd_safe::compress_bound(contents.len()));
+            self.compressed.reserve_exact(zstd::zstd_safe::compress_bound(contents.len()));
             let size = compressor.compress_to_buffer(contents, &mut self.compressed).map_err(cannot_compress)?;
             uncompressed_length = (size < contents.len()).then_some(length);
         }
-        self.sealed.clear();
+        empty(&mut self.sealed);
         let plain = if uncompressed_length.is_some() { &self.compressed } else { contents };
         key.seal_into(plain, &mut self.sealed)?;
         Ok(Sealed { bytes: &self.sealed, uncompressed_length })
+    }
+}
+
+/// Empties a buffer, and gives its memory back if that is much: few blobs are that large.
+fn empty(buffer: &mut Vec<u8>) {
+    const KEPT: usize = 4 * 1024 * 1024;
+    if buffer.capacity() > KEPT {
+        *buffer = Vec::new();
+    } else {
+        buffer.clear();
     }
 }
 

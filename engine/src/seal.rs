@@ -48,7 +48,7 @@ impl SealKey {
         let mut nonce = [0; NONCE];
         fill_random(&mut nonce)?;
         let start = out.len();
-        out.reserve(plain.len() + OVERHEAD);
+        out.reserve_exact(plain.len() + OVERHEAD);
         out.extend_from_slice(&nonce);
         out.extend_from_slice(plain);
         let ciphertext = &mut out[start + NONCE..];

@@ -68,7 +68,8 @@ impl Worker<'_, '_> {
             }
         };
         let pending = Arc::new(PendingFile::new(slot, known));
-        let mut reading = Reading { file: &opened.file, path: &path, pending: &pending, tasks, length: 0 };
+        let size = u64::try_from(opened.stat.st_size).unwrap_or(0);
+        let mut reading = Reading { file: &opened.file, path: &path, pending: &pending, tasks, size, length: 0 };
         let node = match self.read(&mut reading) {
             Ok(()) => Some(self.node_of(&name, &opened, reading.length, &path)),
             Err(ReadError::Item(error)) => {
@@ -106,8 +107,12 @@ impl Worker<'_, '_> {
     /// Appends what one read gives; returns whether the file is at its end.
     fn read_step(&mut self, reading: &mut Reading<'_>, data: &mut Vec<u8>) -> Result<bool, ReadError> {
         self.session.check().map_err(ReadError::Fatal)?;
+        // One byte more than the file should have left tells its end without another read.
+        let left = usize::try_from(reading.size.saturating_sub(reading.length)).unwrap_or(READ_STEP);
+        let step = left.saturating_add(1).min(READ_STEP);
         let start = data.len();
-        data.resize(start + READ_STEP, 0);
+        self.session.grow_buffer(data, step);
+        data.resize(start + step, 0);
         let mut file = reading.file;
         let read = loop {
             match file.read(&mut data[start..]) {
@@ -119,7 +124,7 @@ impl Worker<'_, '_> {
         reading.length += read as u64;
         self.session.count(|counts| counts.bytes += read as u64);
         self.session.monitor.progress(&Progress { bytes: read as u64, ..Progress::default() });
-        Ok(read == 0)
+        Ok(read == 0 || read < step && reading.length >= reading.size)
     }
 
     /// Stores every chunk that is complete, and returns what is left of the data.
@@ -132,6 +137,7 @@ impl Worker<'_, '_> {
     ) -> Result<Vec<u8>, ReadError> {
         while let Some(cut) = search.next_cut(&data, end) {
             let mut rest = self.session.take_buffer();
+            self.session.grow_buffer(&mut rest, data.len() - cut);
             rest.extend_from_slice(&data[cut..]);
             data.truncate(cut);
             let more = !(end && rest.is_empty());
@@ -206,6 +212,8 @@ struct Reading<'r> {
     path: &'r Path,
     pending: &'r Arc<PendingFile>,
     tasks: &'r Tasks,
+    /// Its length when it was opened, in bytes.
+    size: u64,
     /// Bytes read so far.
     length: u64,
 }

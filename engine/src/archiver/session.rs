@@ -19,7 +19,7 @@ use crate::chunker::Chunker;
 use crate::control::Gate;
 use crate::error::{Class, Error, Result};
 use crate::id::{BlobId, SnapshotId};
-use crate::limits::RACY_SECONDS;
+use crate::limits::{RACY_SECONDS, READ_STEP};
 use crate::lock::Lock;
 use crate::monitor::{ItemFailure, Monitor, PackRecord, Progress};
 use crate::pack::{BlobSaver, Blobs, OpenPack};
@@ -31,6 +31,9 @@ use crate::source::walk::Identity;
 
 /// Files that wait for a thread. Each holds its folder open, so that this also bounds the number of open folders.
 const FILES_WAITING: usize = 256;
+
+/// Size of the buffers that are kept for the next chunk, in bytes: nine chunks in ten are no larger.
+const BUFFER_KEPT: usize = 3 * 1024 * 1024;
 
 /// What the threads of one backup share.
 pub(super) struct Session<'a> {
@@ -129,7 +132,7 @@ impl<'a> Session<'a> {
     fn run_threads(&self, roots: &Roots, parent: Option<&Snapshot>) -> (Result<BlobId>, Vec<SourceCount>) {
         let threads = self.options.thread_count();
         let (files, waiting_files) = bounded::<FileTask>(FILES_WAITING);
-        let (chunks, waiting_chunks) = bounded::<ChunkTask>(threads);
+        let (chunks, waiting_chunks) = bounded::<ChunkTask>(threads.div_ceil(2));
         let (running, stopped) = bounded::<()>(0);
         let tasks = Tasks { files: waiting_files, chunks: waiting_chunks, to_others: chunks, stopped };
         std::thread::scope(|scope| {
@@ -260,10 +263,23 @@ impl<'a> Session<'a> {
         self.buffers.1.try_recv().unwrap_or_default()
     }
 
-    /// Gives a buffer back for the next chunk; if enough are free, its memory is.
+    /// Makes room for more bytes: to a size that most chunks fit into, then to that of the largest. Doubling would take
+    /// twice the largest.
+    pub(super) fn grow_buffer(&self, buffer: &mut Vec<u8>, more: usize) {
+        let needed = buffer.len() + more;
+        if needed > buffer.capacity() {
+            let largest = self.chunker.max() + READ_STEP;
+            let capacity = if needed <= BUFFER_KEPT { BUFFER_KEPT } else { largest.max(needed) };
+            buffer.reserve_exact(capacity - buffer.len());
+        }
+    }
+
+    /// Gives a buffer back for the next chunk; if it is large or enough are free, its memory is.
     pub(super) fn give_buffer(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        let _ = self.buffers.0.try_send(buffer);
+        if buffer.capacity() <= BUFFER_KEPT {
+            buffer.clear();
+            let _ = self.buffers.0.try_send(buffer);
+        }
     }
 }
 

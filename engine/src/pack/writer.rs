@@ -1,7 +1,7 @@
 //! Storing blobs: known ones are left alone, new ones are gathered into packs, packs are listed in index files.
 //!
 //! Any number of threads hand in blobs. The thread that fills a pack passes it on to one writer thread and goes on;
-//! the channel between them holds one pack, so that memory is bounded when the storage is slow.
+//! a full pack is handed over when the one before it is written, so that memory is bounded when the storage is slow.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,9 @@ use crate::lock::Lock;
 use crate::monitor::{Monitor, PackRecord, PackedBlob, Progress};
 use crate::repository::Repository;
 use crate::storage::{Body, Bytes, FileKind, FileName};
+
+/// By how much a pack's buffer grows, in bytes.
+const PACK_GROWTH: usize = 4 * 1024 * 1024;
 
 /// What became of a blob that was handed in.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,8 @@ pub(crate) struct BlobSaver<'a> {
     pending: Mutex<HashSet<BlobHandle>>,
     full: Sender<OpenPack>,
     pack_sizes: [usize; 2],
+    /// The buffer of a pack that was written.
+    spare: Mutex<Vec<Vec<u8>>>,
     unindexed: Mutex<Vec<PackRecord>>,
     added: Mutex<Blobs>,
     level: Option<i32>,
@@ -68,7 +73,8 @@ impl<'a> BlobSaver<'a> {
     /// Makes a saver, and the end of the channel that [`write_packs`](Self::write_packs) takes.
     pub(crate) fn new(lock: &'a Lock, gate: &'a Gate, monitor: &'a dyn Monitor) -> (Self, Receiver<OpenPack>) {
         let repository: &Repository = lock.repository();
-        let (full, to_write) = bounded(1);
+        // A full pack is handed over when the one before it is written: a further one in between would only hold memory.
+        let (full, to_write) = bounded(0);
         let pack_size = |kind| repository.config().pack_size(kind, repository.index().stored(kind));
         let saver = Self {
             repository,
@@ -80,6 +86,7 @@ impl<'a> BlobSaver<'a> {
             pending: Mutex::default(),
             full,
             pack_sizes: [pack_size(BlobKind::Data), pack_size(BlobKind::Tree)],
+            spare: Mutex::default(),
             unindexed: Mutex::default(),
             added: Mutex::default(),
             level: repository.config().compression_level(),
@@ -102,6 +109,9 @@ impl<'a> BlobSaver<'a> {
         let sealed = sealer.seal(self.repository.key(), contents)?;
         let full = {
             let mut pack = guard(self.open_pack(kind));
+            if pack.bytes.capacity() == 0 {
+                pack.bytes = guard(&self.spare).pop().unwrap_or_default();
+            }
             pack.add(handle, sealed.bytes, sealed.uncompressed_length, contents.len())?;
             let full = pack.bytes.len() >= self.pack_sizes[kind as usize];
             full.then(|| std::mem::take(&mut *pack))
@@ -183,12 +193,22 @@ impl<'a> BlobSaver<'a> {
         self.repository.storage().write(&name, &mut body)?;
         self.repository.index_mut().add_unlisted_pack(record.id, &record.blobs);
         self.count(&record, contents);
+        self.keep_buffer(bytes);
         let listed = {
             let mut unindexed = guard(&self.unindexed);
             unindexed.push(record);
             unindexed.iter().map(|pack| pack.blobs.len()).sum::<usize>()
         };
         if listed >= INDEX_BLOBS { self.write_index() } else { Ok(()) }
+    }
+
+    /// Keeps the memory of a pack for the next one.
+    fn keep_buffer(&self, mut bytes: Vec<u8>) {
+        let mut spare = guard(&self.spare);
+        if spare.is_empty() {
+            bytes.clear();
+            spare.push(bytes);
+        }
     }
 
     fn count(&self, record: &PackRecord, contents: u64) {
@@ -244,6 +264,10 @@ impl OpenPack {
         let too_long = |_| Error::Limit { what: "a pack".to_owned(), limit: format!("{} bytes", u32::MAX) };
         let offset = u32::try_from(self.bytes.len()).map_err(too_long)?;
         let length = u32::try_from(sealed.len()).map_err(too_long)?;
+        if self.bytes.capacity() - self.bytes.len() < sealed.len() {
+            // Doubling would take twice the size of a pack.
+            self.bytes.reserve_exact(sealed.len().max(PACK_GROWTH));
+        }
         self.bytes.extend_from_slice(sealed);
         self.blobs.push(PackedBlob { handle, offset, length, uncompressed_length });
         self.contents += contents as u64;
