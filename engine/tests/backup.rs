@@ -64,3 +64,21 @@ fn what_restic_stored_is_not_stored_again() {
         restic.check();
     }
 }
+
+#[test]
+fn says_how_much_there_is_to_do_before_and_after_the_first_snapshot() {
+    let place = Place::new();
+    let source = place.path("source");
+    std::fs::create_dir_all(source.join("left out")).expect("a folder can be made");
+    for (name, length) in [("a", 1000), ("b", 500), ("left out/c", 300)] {
+        std::fs::write(source.join(name), vec![7; length]).expect("a file can be written");
+    }
+    let repository = place.create(2);
+    let mut options = options(&source);
+    options.never = vec![source.join("left out")];
+    for _ in 0..2 {
+        let (_, monitor) = back_up(&repository, &options);
+        assert_eq!(*monitor.total.lock().expect("no test panics while it holds this"), Some((2, 1500)));
+        options.time = common::now().wall;
+    }
+}

@@ -8,6 +8,7 @@
 //! writes packs. The snapshot is written last, when an index names every pack.
 
 mod building;
+mod estimate;
 mod file;
 mod options;
 mod roots;

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::BackupOptions;
 use super::building::FolderChange;
+use super::estimate::estimate;
 use super::file::{ChunkTask, FileTask};
 use super::roots::Roots;
 use super::sources::SourceCount;
@@ -54,6 +55,8 @@ pub(super) struct Session<'a> {
     /// Chunk buffers that are free.
     buffers: (Sender<Vec<u8>>, Receiver<Vec<u8>>),
     failed: AtomicBool,
+    /// Whether everything is read.
+    ended: AtomicBool,
     /// The top's tree, or the first error of any thread.
     end: (Sender<Result<BlobId>>, Receiver<Result<BlobId>>),
 }
@@ -100,6 +103,7 @@ impl<'a> Session<'a> {
             first_failure: Mutex::default(),
             buffers: bounded(2 * options.thread_count()),
             failed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             end: unbounded(),
         })
     }
@@ -137,6 +141,7 @@ impl<'a> Session<'a> {
         let tasks = Tasks { files: waiting_files, chunks: waiting_chunks, to_others: chunks, stopped };
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| self.write_packs());
+            let counter = scope.spawn(|| estimate(self, &roots.sources, parent));
             let workers: Vec<_> = (0..threads)
                 .map(|_| {
                     let tasks = tasks.clone();
@@ -147,12 +152,13 @@ impl<'a> Session<'a> {
             let sources = self.walk(roots, parent, &files);
             let tree = self.end.1.recv().unwrap_or(Err(Error::Cancelled));
             drop((running, files));
+            self.ended.store(true, Ordering::Relaxed);
             for worker in workers {
                 // A panic was reported as an error by the thread's guard.
                 let _ = worker.join();
             }
             self.saver.close();
-            let _ = writer.join();
+            let _ = (writer.join(), counter.join());
             // The writer may have failed after the last tree was handed in.
             let tree = match self.end.1.try_recv() {
                 Ok(Err(error)) => tree.and(Err(error)),
@@ -167,8 +173,13 @@ impl<'a> Session<'a> {
         let mut sources = vec![SourceCount::default(); roots.sources.len()];
         let walked = Worker::new(self)
             .and_then(|mut worker| Walker::new(self, &mut worker, files, roots, &mut sources)?.run(parent));
-        if let Err(error) = walked {
-            self.fail(error);
+        match walked {
+            Ok(()) => {
+                let (files, bytes) =
+                    (sources.iter().map(|source| source.files), sources.iter().map(|source| source.bytes));
+                self.monitor.total(files.sum(), bytes.sum());
+            }
+            Err(error) => self.fail(error),
         }
         sources
     }
@@ -207,6 +218,11 @@ impl<'a> Session<'a> {
             return Err(Error::Cancelled);
         }
         self.gate.check()
+    }
+
+    /// Returns whether there is still something to read; waits while the gate is paused.
+    pub(super) fn is_running(&self) -> bool {
+        self.check().is_ok() && !self.ended.load(Ordering::Relaxed)
     }
 
     /// Reports an item that could not be stored, or not wholly.

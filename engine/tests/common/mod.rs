@@ -122,6 +122,7 @@ pub(crate) struct Remembers {
     pub(crate) failures: Mutex<Vec<ItemFailure>>,
     pub(crate) notices: Mutex<Vec<String>>,
     pub(crate) packs: Mutex<Vec<PackRecord>>,
+    pub(crate) total: Mutex<Option<(u64, u64)>>,
 }
 
 impl Remembers {
@@ -137,6 +138,9 @@ impl Monitor for Remembers {
     }
     fn item_failed(&self, failure: ItemFailure) {
         self.failures.lock().expect("no test panics while it holds this").push(failure);
+    }
+    fn total(&self, files: u64, bytes: u64) {
+        *self.total.lock().expect("no test panics while it holds this") = Some((files, bytes));
     }
     fn notice(&self, sentence: &str) {
         self.notices.lock().expect("no test panics while it holds this").push(sentence.to_owned());
