@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::encoding;
 use crate::error::{Error, Result};
 use crate::id::KeyId;
-use crate::limits::SCRYPT_MEMORY_MAX;
+use crate::limits::{SCRYPT_MEMORY_MAX, SCRYPT_WORK_MAX};
 use crate::seal::{SealKey, clamp, fill_random};
 use crate::storage::{Bytes, FileKind, FileName, Storage};
 
@@ -19,9 +19,6 @@ use crate::storage::{Bytes, FileKind, FileName, Storage};
 const SCRYPT_LOG_N: u8 = 16;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 1;
-
-/// More rounds than this only waste time: restic's `p` is a single digit.
-const SCRYPT_P_MAX: u32 = 64;
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct KeyFile {
@@ -148,9 +145,13 @@ fn log_n(file: &KeyFile) -> Result<u8, String> {
     if !file.n.is_power_of_two() || file.n < 2 || file.r == 0 || file.p == 0 {
         return Err("its scrypt parameters are not valid".to_owned());
     }
-    let memory = file.n.checked_mul(128).and_then(|bytes| bytes.checked_mul(u64::from(file.r)));
-    if memory.is_none_or(|bytes| bytes > SCRYPT_MEMORY_MAX) || file.p > SCRYPT_P_MAX {
-        return Err(format!("it asks for more than {SCRYPT_MEMORY_MAX} bytes of memory or {SCRYPT_P_MAX} rounds"));
+    // scrypt holds N blocks of 128 r bytes, and p more; it passes over the former once for each of the latter.
+    let (n, block, p) = (u128::from(file.n), 128 * u128::from(file.r), u128::from(file.p));
+    let (memory, work) = ((n + p) * block, n * p);
+    if memory > u128::from(SCRYPT_MEMORY_MAX) || work.saturating_mul(block) > u128::from(SCRYPT_WORK_MAX) {
+        return Err(format!(
+            "it asks for more than {SCRYPT_MEMORY_MAX} bytes of memory or {SCRYPT_WORK_MAX} bytes of work"
+        ));
     }
     u8::try_from(file.n.ilog2()).map_err(|error| error.to_string())
 }

@@ -49,6 +49,9 @@ pub const NAME_MAX: usize = 1023;
 /// The most memory that a key file may ask scrypt for, in bytes. restic asks for 32 to 256 MiB.
 pub const SCRYPT_MEMORY_MAX: u64 = 1024 * 1024 * 1024;
 
+/// The most bytes that scrypt may pass over for a key file: half a minute or so. restic's keys take half a second.
+pub const SCRYPT_WORK_MAX: u64 = 16 * SCRYPT_MEMORY_MAX;
+
 /// A file whose mtime or ctime lies within this many seconds of the moment it was looked at may change again
 /// without a new timestamp; it is read again next time.
 pub const RACY_SECONDS: i64 = 2;

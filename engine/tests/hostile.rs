@@ -242,7 +242,7 @@ fn odd_metadata_harms_nobody() {
     let irregular = json!({ "name": "irregular", "type": "irregular" });
     let unborn = json!({ "name": "unborn", "type": "dir" });
     let (_, monitor) = trap.spring(&[odd, device, irregular, unborn]);
-    for name in ["odd", "irregular", "unborn"] {
+    for name in ["odd", "device", "irregular", "unborn"] {
         assert!(monitor.failed().iter().any(|(path, _)| path.ends_with(name)), "{name}: {:?}", monitor.failed());
     }
     assert_eq!(fs::read(trap.to().join("odd")).unwrap(), b"data");

@@ -142,7 +142,11 @@ impl Work {
         let zeroed = if used { write_zeros(&part, offset..offset + contents.len() as u64) } else { Ok(()) };
         match zeroed.and_then(|()| write_sparse(&part, contents, offset)) {
             Ok(()) => session.progress(&Progress { bytes: contents.len() as u64, ..Progress::default() }),
-            Err(error) => self.fail(session, &Error::io("write", self.job.path())(error)),
+            Err(error) => {
+                // On a full device, the room of a file that does not fit is that of the others.
+                let _ = part.set_len(0);
+                self.fail(session, &Error::io("write", self.job.path())(error));
+            }
         }
     }
 
@@ -199,7 +203,14 @@ impl Work {
     }
 
     pub(super) fn finish_up(self) -> (FileJob, bool) {
-        let done = self.state().done;
+        let (done, part) = {
+            let mut state = self.state();
+            (state.done, state.part.take())
+        };
+        // Of a file that failed, not every chunk is fetched, so that nobody may have come last.
+        if part.is_some() {
+            self.job.target.remove_part(&self.job.name);
+        }
         (self.job, done)
     }
 }

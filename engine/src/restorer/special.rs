@@ -94,7 +94,8 @@ type Device = rustix::fs::Dev;
 type Device = i32;
 
 fn device(node: &Node) -> Option<Device> {
-    Device::try_from(node.device).ok()
+    // The system keeps 32 bits; of more it would drop some and make another device.
+    Device::try_from(node.device).ok().filter(|_| u32::try_from(node.device).is_ok())
 }
 
 #[cfg(not(target_vendor = "apple"))]

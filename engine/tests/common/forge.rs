@@ -63,6 +63,18 @@ impl Forge {
         super::open(Arc::new(self.storage.clone())).expect("the repository opens")
     }
 
+    pub(crate) fn try_open(&self, password: &str) -> backup_engine::Result<Arc<Repository>> {
+        Repository::open(Arc::new(self.storage.clone()), password.as_bytes())
+    }
+
+    /// Puts a key file in the place of all there are.
+    pub(crate) fn replace_keys(&self, id: [u8; 32], contents: &[u8]) {
+        for (name, _) in self.storage.list(FileKind::Key).expect("memory can be listed") {
+            self.storage.remove(&name).expect("memory forgets everything");
+        }
+        self.write(FileKind::Key, id, contents);
+    }
+
     /// Seals with the repository's key; the nonce need not be random to deceive.
     pub(crate) fn seal(&self, plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; 16] = array(&sha256(plain)[..16]);
