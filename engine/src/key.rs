@@ -22,11 +22,13 @@ const SCRYPT_P: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct KeyFile {
-    created: String,
+    // For the record only: rustic leaves these out.
     #[serde(default)]
-    username: String,
+    created: Option<String>,
     #[serde(default)]
-    hostname: String,
+    username: Option<String>,
+    #[serde(default)]
+    hostname: Option<String>,
     kdf: String,
     #[serde(rename = "N")]
     n: u64,
@@ -76,9 +78,9 @@ pub(crate) fn write_key(
         encrypt: master.encrypt.to_vec(),
     };
     let file = KeyFile {
-        created: owner.now.to_string(),
-        username: owner.username.to_owned(),
-        hostname: owner.hostname.to_owned(),
+        created: Some(owner.now.to_string()),
+        username: Some(owner.username.to_owned()),
+        hostname: Some(owner.hostname.to_owned()),
         kdf: "scrypt".to_owned(),
         n: 1 << SCRYPT_LOG_N,
         r: SCRYPT_R,
