@@ -1,5 +1,7 @@
 //! Restoring over what is there: every kind of entry in the way of every other, and nothing is lost unasked.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
+
 mod common;
 
 use std::fs;
@@ -71,6 +73,32 @@ fn snapshots(forge: &mut Forge) -> Vec<(&'static str, backup_engine::id::Snapsho
         .collect()
 }
 
+/// Restores one kind of entry over another and checks what is there then.
+fn check_replaced(
+    place: &Place,
+    repository: &Arc<Repository>,
+    snapshot: backup_engine::id::SnapshotId,
+    (ours, theirs): (&str, &str),
+    (overwrite, keep): (Overwrite, bool),
+) {
+    let case = format!("{ours} over {theirs}, {overwrite:?}, keep {keep}");
+    let tree = Tree::new(place.path(&case), Seed(1));
+    put(&tree, theirs);
+    let mut options = RestoreOptions::new(snapshot, tree.root().to_path_buf());
+    (options.overwrite, options.keep_replaced, options.dry_run) = (overwrite, keep, true);
+    let plan = run(repository, &options).0.plan;
+    options.dry_run = false;
+    let (summary, monitor) = run(repository, &options);
+    // What is in a folder may be newer than the folder.
+    let is_kept = overwrite == Overwrite::Never || (overwrite == Overwrite::Older && theirs == "folder of 1");
+    assert_eq!(plan[0].action, if is_kept { Action::Keep } else { Action::Replace }, "{case}");
+    assert_eq!((summary.kept, summary.failed), (is_kept.into(), is_kept.into()), "{case}: {:?}", monitor.failed());
+    assert_eq!(what(&tree.path("x")), if is_kept { theirs } else { ours }, "{case}");
+    assert_eq!(what(&tree.path("x.replaced-1")), if keep { theirs } else { "nothing" }, "{case}");
+    let entries = fs::read_dir(tree.root()).unwrap().count();
+    assert_eq!(entries, if keep { 2 } else { 1 }, "{case}: something stayed behind");
+}
+
 #[test]
 fn every_kind_in_the_way_of_every_other_is_kept_or_replaced_as_asked() {
     let place = Place::new();
@@ -88,28 +116,7 @@ fn every_kind_in_the_way_of_every_other_is_kept_or_replaced_as_asked() {
                 (Overwrite::Always, false),
                 (Overwrite::Always, true),
             ] {
-                let case = format!("{ours} over {theirs}, {overwrite:?}, keep {keep}");
-                let tree = Tree::new(place.path(&case), Seed(1));
-                put(&tree, theirs);
-                let mut options = RestoreOptions::new(*snapshot, tree.root().to_path_buf());
-                (options.overwrite, options.keep_replaced, options.dry_run) = (overwrite, keep, true);
-                let plan = run(&repository, &options).0.plan;
-                options.dry_run = false;
-                let (summary, monitor) = run(&repository, &options);
-                // What is in a folder may be newer than the folder.
-                let is_kept =
-                    overwrite == Overwrite::Never || (overwrite == Overwrite::Older && theirs == "folder of 1");
-                assert_eq!(plan[0].action, if is_kept { Action::Keep } else { Action::Replace }, "{case}");
-                assert_eq!(
-                    (summary.kept, summary.failed),
-                    (is_kept.into(), is_kept.into()),
-                    "{case}: {:?}",
-                    monitor.failed()
-                );
-                assert_eq!(what(&tree.path("x")), if is_kept { theirs } else { *ours }, "{case}");
-                assert_eq!(what(&tree.path("x.replaced-1")), if keep { theirs } else { "nothing" }, "{case}");
-                let entries = fs::read_dir(tree.root()).unwrap().count();
-                assert_eq!(entries, if keep { 2 } else { 1 }, "{case}: something stayed behind");
+                check_replaced(&place, &repository, *snapshot, (ours, theirs), (overwrite, keep));
             }
         }
     }

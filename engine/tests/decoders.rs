@@ -1,6 +1,8 @@
 //! Everything that is read from a repository, bent in every way: a decoder says what is wrong, and neither panics nor
 //! takes memory for what is only claimed.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
+
 mod common;
 
 use std::io::Read as _;

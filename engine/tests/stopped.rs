@@ -1,6 +1,8 @@
 //! Restores that are stopped, run out of room or lose their destination: nothing half done has a final name, and a
 //! further attempt goes on.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
+
 mod common;
 
 use std::fs;

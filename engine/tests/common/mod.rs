@@ -153,14 +153,32 @@ impl Monitor for Remembers {
     }
 }
 
+/// What a test does when something happens.
+type Act<'a, T> = Box<dyn Fn(&T) + Send + Sync + 'a>;
+
+/// Returns the paths below a source in the newest snapshot.
+pub(crate) fn stored(repository: &Arc<Repository>, source: &Path) -> Vec<String> {
+    use std::os::unix::ffi::OsStrExt;
+    let list = repository.snapshots().expect("the snapshots can be listed").list;
+    let (snapshot, _) = list.last().expect("there is a snapshot");
+    let mut paths = Vec::new();
+    let path = source.as_os_str().as_bytes();
+    backup_engine::browse::list(repository, snapshot, path, true, &mut |found, _| {
+        paths.push(String::from_utf8_lossy(&found[path.len() + 1..]).into_owned());
+        Ok(std::ops::ControlFlow::Continue(()))
+    })
+    .expect("the snapshot can be read");
+    paths
+}
+
 /// A monitor that remembers everything, and lets a test act at a chosen moment.
 #[derive(Default)]
 pub(crate) struct Acts<'a> {
     pub(crate) remembers: Remembers,
     /// Called before a file is read or restored.
-    pub(crate) current: Option<Box<dyn Fn(&Path) + Send + Sync + 'a>>,
+    pub(crate) current: Option<Act<'a, Path>>,
     /// Called when something was read or written.
-    pub(crate) progress: Option<Box<dyn Fn(&Progress) + Send + Sync + 'a>>,
+    pub(crate) progress: Option<Act<'a, Progress>>,
 }
 
 impl Monitor for Acts<'_> {
