@@ -1,5 +1,7 @@
 //! Backing up, judged by restic.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
+
 mod common;
 
 use std::path::Path;

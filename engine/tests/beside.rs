@@ -1,5 +1,7 @@
 //! restic at the same time: beside our backups, in the middle of them, and with locks of either.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
+
 mod common;
 
 use std::path::PathBuf;
@@ -96,7 +98,7 @@ fn a_backup_whose_lock_was_removed_makes_no_snapshot_and_the_next_is_whole() {
         let (result, repository) = back_up_while(&place, number, lock_options(), move || {
             restic.run(["unlock", "--remove-all"]);
             // Everything the backup found there, and everything it stored so far, goes.
-            restic.run(["forget", "--prune", "--max-unused", "0", &restic.snapshots()[0]["id"].as_str().unwrap()]);
+            restic.run(["forget", "--prune", "--max-unused", "0", restic.snapshots()[0]["id"].as_str().unwrap()]);
         });
         let error = result.unwrap_err();
         assert!(matches!(error, Error::LockLost { .. }), "after pack {number}: {error}");

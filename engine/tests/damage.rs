@@ -1,6 +1,8 @@
 //! The damage matrix: a file of the repository is lost, cut, bent or swapped. It is noticed and named, and all that
 //! does not need it is still restored, byte for byte.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
+
 mod common;
 
 use std::collections::{BTreeSet, HashSet};

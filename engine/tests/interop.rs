@@ -1,5 +1,7 @@
 //! Other programs' repositories, and ours in their hands: restic and `rustic_core`, both ways.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
+
 mod common;
 
 use std::ffi::OsStr;

@@ -1,5 +1,7 @@
 //! Making and opening repositories, judged by restic.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;

@@ -89,7 +89,6 @@ fn punch_hole(_: &File, _: &Range<u64>) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-#[expect(clippy::single_range_in_vec_init, reason = "a list of one run is what is meant")]
 mod tests {
     use std::os::unix::fs::MetadataExt;
 
