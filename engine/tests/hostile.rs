@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use backup_engine::checker::{VerifyOptions, verify};
 use backup_engine::id::{BlobId, SnapshotId};
 use backup_engine::restorer::{Overwrite, RestoreLimits, RestoreOptions, RestoreSummary, restore};
 use backup_engine::{Error, Gate, Repository, Result};
@@ -224,13 +225,16 @@ fn a_file_that_is_not_as_long_as_it_says_is_named() {
     let (summary, monitor) = trap.spring(&[short, none]);
     assert_eq!(summary.failed, 2, "{:?}", monitor.failed());
     assert_eq!(fs::read(trap.to().join("short")).unwrap(), b"data");
+    let monitor = Remembers::default();
+    verify(&trap.forge.open(), &VerifyOptions::default(), &Gate::new(), &monitor).unwrap();
+    assert_eq!(monitor.failed().len(), 2, "{:?}", monitor.failed());
 }
 
 #[test]
 fn odd_metadata_harms_nobody() {
     let mut trap = Trap::new();
     let mut odd = trap.forge.entry("odd", b"data");
-    odd["mode"] = json!(!(1 << 23 | 1 << 22));
+    odd["mode"] = json!(u32::MAX ^ (1 << 23 | 1 << 22));
     odd["mtime"] = json!("9999-12-31T23:59:59Z");
     odd["atime"] = json!("-000001-01-01T00:00:00Z");
     odd["uid"] = json!(u32::MAX);

@@ -68,14 +68,22 @@ impl Checker<'_> {
         match (node.kind, node.subtree) {
             (NodeKind::Dir, Some(tree)) => stack.push((tree, path)),
             (NodeKind::Dir, None) => self.affected(id, &path, "it names no tree"),
-            _ => {
-                for blob in node.content.iter().flatten() {
-                    if self.is_bad(*blob)? {
-                        self.affected(id, &path, &format!("its data blob {blob} is missing or damaged"));
-                        break;
-                    }
-                }
+            _ => return self.check_contents(id, &path, node),
+        }
+        Ok(())
+    }
+
+    /// Checks that what a file's entry names is there, and as much as it says.
+    fn check_contents(&self, id: SnapshotId, path: &Path, node: &Node) -> Result<()> {
+        for blob in node.content.iter().flatten() {
+            if self.is_bad(*blob)? {
+                self.affected(id, path, &format!("its data blob {blob} is missing or damaged"));
+                return Ok(());
             }
+        }
+        let stored = self.repository.index().data_length(node.content.as_deref().unwrap_or_default());
+        if node.kind == NodeKind::File && stored != node.size {
+            self.affected(id, path, &format!("{stored} of its {} bytes are stored", node.size));
         }
         Ok(())
     }

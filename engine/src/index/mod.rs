@@ -223,6 +223,14 @@ impl Index {
         entries.map(|entry| self.location(entry).contents_length()).sum()
     }
 
+    /// Returns how many bytes the contents of these data blobs are, as far as they are known.
+    #[must_use]
+    pub fn data_length(&self, blobs: &[BlobId]) -> u64 {
+        let length =
+            |id: &BlobId| self.get(&BlobHandle { kind: BlobKind::Data, id: *id }).map(|at| at.contents_length());
+        blobs.iter().filter_map(length).fold(0, u64::saturating_add)
+    }
+
     /// Returns a copy without the blobs of packs for which `keep` says no.
     #[must_use]
     pub(crate) fn retain_packs(&self, keep: impl Fn(&PackId, &[PackedBlob]) -> bool) -> Self {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::blob::Opener;
 use crate::control::Gate;
 use crate::error::{Error, Result};
-use crate::id::{BlobHandle, BlobId, BlobKind};
+use crate::id::{BlobId, BlobKind};
 use crate::limits::DEPTH_MAX;
 use crate::repository::Repository;
 use crate::source::exclude::{Excludes, Includes};
@@ -225,9 +225,7 @@ pub(super) fn start(repository: &Repository, tree: &BlobId, path: Option<&[u8]>)
 
 /// Returns how many bytes a file's blobs hold, as far as they are known.
 pub(super) fn contents_length(repository: &Repository, node: &Node) -> u64 {
-    let index = repository.index();
-    let length = |id: &BlobId| index.get(&BlobHandle { kind: BlobKind::Data, id: *id }).map(|at| at.contents_length());
-    node.content.iter().flatten().filter_map(length).fold(0, u64::saturating_add)
+    repository.index().data_length(node.content.as_deref().unwrap_or_default())
 }
 
 pub(super) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
