@@ -2,7 +2,9 @@
 
 mod house;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use backup_engine::Gate;
@@ -79,6 +81,44 @@ fn a_restore_brings_back_the_whole_a_folder_and_a_file_in_its_place() {
     let (ended, _) = house.run("j4", JobSpec::Restore(in_place));
     assert_eq!((&ended.how, ended.totals.failed_count), (&How::Done, 0), "{:?}", ended.totals.failed);
     assert_eq!(fs::read(source.join("sub/a*.txt")).expect("it is back"), b"hello");
+}
+
+#[test]
+fn a_restore_in_place_of_a_name_that_is_no_text_is_met_together_with_patterns() {
+    let house = House::new("");
+    let source = house.path("source");
+    let odd = source.join(OsStr::from_bytes(b"na\xefve"));
+    fs::create_dir(&odd).expect("it is made");
+    for name in ["a.txt", "b.jpg"] {
+        fs::write(odd.join(name), name).expect("it is written");
+        fs::write(source.join(name), name).expect("it is written");
+    }
+    house.run("j1", backup_of(&[&source]));
+    let file = odd.join("a.txt");
+    let remove_all = || {
+        fs::remove_dir_all(&odd).expect("it is removed");
+        ["a.txt", "b.jpg"].map(|name| fs::remove_file(source.join(name)).ok())
+    };
+    remove_all();
+    let (ended, _) = house.run("j2", JobSpec::Restore(restore_of("latest", Some(&file), Destination::InPlace)));
+    assert_eq!((&ended.how, ended.totals.files), (&How::Done, 1));
+    assert_eq!(fs::read(&file).expect("it is a file where it was"), b"a.txt");
+    remove_all();
+    let mut some = restore_of("latest", Some(&odd), Destination::InPlace);
+    some.include = vec!["*.jpg".to_owned()];
+    let (ended, _) = house.run("j3", JobSpec::Restore(some));
+    assert_eq!((&ended.how, ended.totals.files), (&How::Done, 1));
+    assert!(odd.join("b.jpg").is_file() && !file.exists() && !source.join("b.jpg").exists());
+}
+
+#[test]
+fn a_restore_in_place_of_a_path_that_is_not_in_the_snapshot_fails() {
+    let house = House::new("");
+    fs::write(house.path("source/a"), "hello").expect("it is written");
+    house.run("j1", backup_of(&[&house.path("source")]));
+    let nowhere = restore_of("latest", Some(&house.path("source/b")), Destination::InPlace);
+    let (ended, _) = house.run("j2", JobSpec::Restore(nowhere));
+    assert!(matches!(&ended.how, How::Failed(error) if error.message.contains("not found")), "{:?}", ended.how);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A restore: which snapshots are meant, where their files go, and one engine call for each.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use backup_engine::lock::Lock;
@@ -80,34 +80,13 @@ fn options(spec: &RestoreSpec, item: &RestoreItem, found: &FoundSnapshot) -> Res
     match (&spec.destination, inside) {
         (Destination::Folder(folder), _) => options.destination = folder.as_path().to_path_buf(),
         (Destination::InPlace, None) => {}
-        (Destination::InPlace, Some(path)) => in_place(&mut options, path),
+        // It goes to where it was, be it a file or a folder.
+        (Destination::InPlace, Some(path)) => {
+            options.path = None;
+            options.only = Some(path.as_bytes().to_vec());
+        }
     }
     options
-}
-
-/// Restores one path to where it was. As a pattern, a path means the file or the folder alike.
-fn in_place(options: &mut RestoreOptions, path: &WirePath) {
-    match pattern_of(path) {
-        Some(pattern) if options.include.is_empty() => {
-            options.include = vec![pattern];
-            options.path = None;
-        }
-        // A pattern is text, and cannot be met together with others: the path is taken for a folder.
-        _ => options.destination = Path::new("/").join(path.as_path()),
-    }
-}
-
-/// Returns the pattern that a path alone matches.
-fn pattern_of(path: &WirePath) -> Option<String> {
-    let text = std::str::from_utf8(path.as_bytes()).ok()?;
-    let mut pattern = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if matches!(letter, '*' | '?' | '[' | ']' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(letter);
-    }
-    Some(pattern)
 }
 
 fn view(item: PlannedItem) -> WirePlanned {

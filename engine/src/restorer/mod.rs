@@ -55,8 +55,12 @@ pub fn restore(
 ) -> Result<RestoreSummary> {
     load_index(repository, monitor)?;
     let snapshot: Snapshot = repository.read_json(&FileName::new(FileKind::Snapshot, options.snapshot.0))?;
-    let selection = Selection::new(&options.include, &options.exclude)?;
-    let start = find_start(repository, &snapshot, options)?;
+    let selection = Selection::new(options)?;
+    if let Some(only) = &options.only {
+        // What is not there is an error, not a restore of nothing.
+        find_start(repository, &snapshot, Some(only))?;
+    }
+    let start = find_start(repository, &snapshot, options.path.as_deref())?;
     let session = Session::new(repository, options, gate, monitor);
     let bounds = Bounds::new(&options.limits, repository);
     let mut needs = Needs::new(repository);
@@ -94,8 +98,8 @@ fn load_index(repository: &Repository, monitor: &dyn Monitor) -> Result<()> {
 }
 
 /// Finds where the restore begins; a tree that no index lists may still be in a pack.
-fn find_start(repository: &Repository, snapshot: &Snapshot, options: &RestoreOptions) -> Result<Start> {
-    let find = || start(repository, &snapshot.tree, options.path.as_deref());
+fn find_start(repository: &Repository, snapshot: &Snapshot, path: Option<&[u8]>) -> Result<Start> {
+    let find = || start(repository, &snapshot.tree, path);
     match find() {
         Err(Error::Damaged { .. }) => {
             repository.index_unlisted_packs()?;

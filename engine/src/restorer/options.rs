@@ -34,6 +34,8 @@ pub struct RestoreOptions {
     pub snapshot: SnapshotId,
     /// A folder in the snapshot, whose contents go into the destination, or a file; `None`: all of it.
     pub path: Option<Vec<u8>>,
+    /// One entry and all that is in it, at its own place below the destination; patterns choose among that. `None`: all.
+    pub only: Option<Vec<u8>>,
     /// Where to; made if it is not there.
     pub destination: PathBuf,
     /// Only what matches one of these patterns; none: everything.
@@ -63,6 +65,7 @@ impl RestoreOptions {
         Self {
             snapshot,
             path: None,
+            only: None,
             destination,
             include: Vec::new(),
             exclude: Vec::new(),

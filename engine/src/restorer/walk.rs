@@ -11,8 +11,8 @@ use crate::repository::Repository;
 use crate::source::exclude::{Excludes, Includes};
 use crate::tree::{Node, NodeKind, Tree};
 
-use super::RestoreLimits;
 use super::target::is_part_name;
+use super::{RestoreLimits, RestoreOptions};
 
 /// Where a walk begins.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(super) struct Start {
 
 /// Which entries are taken.
 pub(super) struct Selection {
+    /// The names on the way to the one entry that is taken with all that is in it; none: everything.
+    only: Vec<Vec<u8>>,
     include: Option<Includes>,
     exclude: Excludes,
 }
@@ -52,17 +54,23 @@ pub(super) trait Visit {
 }
 
 impl Selection {
-    pub(super) fn new(include: &[String], exclude: &[String]) -> Result<Self> {
+    pub(super) fn new(options: &RestoreOptions) -> Result<Self> {
+        let RestoreOptions { include, exclude, only, .. } = options;
         let include = if include.is_empty() { None } else { Some(Includes::new(include)?) };
-        Ok(Self { include, exclude: Excludes::new(exclude)? })
+        let only = names(only.as_deref().unwrap_or_default()).map(<[u8]>::to_vec).collect();
+        Ok(Self { only, include, exclude: Excludes::new(exclude)? })
     }
 
     pub(super) fn takes(&self, path: &[u8]) -> bool {
-        !self.exclude.excluded(path) && self.include.as_ref().is_none_or(|include| include.included(path))
+        names(path).take(self.only.len()).eq(&self.only)
+            && !self.exclude.excluded(path)
+            && self.include.as_ref().is_none_or(|include| include.included(path))
     }
 
     fn may_take_below(&self, path: &[u8]) -> bool {
-        !self.exclude.excluded(path) && self.include.as_ref().is_none_or(|include| include.may_match_below(path))
+        names(path).zip(&self.only).all(|(name, only)| name == only)
+            && !self.exclude.excluded(path)
+            && self.include.as_ref().is_none_or(|include| include.may_match_below(path))
     }
 }
 
@@ -206,7 +214,7 @@ pub(super) fn start(repository: &Repository, tree: &BlobId, path: Option<&[u8]>)
     let mut opener = Opener::new()?;
     let mut start = Start { path: b"/".to_vec(), node: None, tree: repository.read_tree(&mut opener, tree)? };
     let path = path.unwrap_or_default();
-    let mut names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")).peekable();
+    let mut names = names(path).peekable();
     while let Some(name) = names.next() {
         let not_found = || Error::NotFound { what: format!("{} in the snapshot", display(path)) };
         let node = start.tree.get(name).ok_or_else(not_found)?.clone();
@@ -221,6 +229,11 @@ pub(super) fn start(repository: &Repository, tree: &BlobId, path: Option<&[u8]>)
         }
     }
     Ok(start)
+}
+
+/// Returns the names a path is made of.
+fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."))
 }
 
 /// Returns how many bytes a file's blobs hold, as far as they are known.
