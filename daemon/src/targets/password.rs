@@ -3,10 +3,14 @@
 use std::fs::{self, DirBuilder, File};
 use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use backup_engine::error::plain;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::TargetError;
 use crate::config::PasswordSource;
@@ -15,6 +19,9 @@ use crate::store::files::{sync_folder, write_whole};
 
 /// The longest password that is read, in bytes; anything longer is the wrong file.
 const LENGTH_MAX: u64 = 64 * 1024;
+
+/// How long a command may take to print a password: enough to ask a person or a slow vault, and no job hangs for ever.
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Random bytes in a password made by the daemon; 256 bits, as the key it protects.
 const RANDOM_BYTES: usize = 32;
@@ -33,7 +40,7 @@ pub(super) fn read(name: &str, source: &PasswordSource) -> Result<Vec<u8>, Targe
         PasswordSource::Credential(credential) => credential_path(credential)
             .and_then(|path| read_file(&path))
             .map_err(|problem| refused(problem, "Add `LoadCredential=` for it to the daemon's unit."))?,
-        PasswordSource::Command(words) => run(words)
+        PasswordSource::Command(words) => run(words, COMMAND_TIME_MAX)
             .map_err(|problem| refused(problem, "Try the target's `password-command` by hand as the daemon's user."))?,
     };
     let password = trim(&bytes);
@@ -61,15 +68,56 @@ fn credential_path(name: &str) -> Result<PathBuf, String> {
 }
 
 /// Runs the command. What it prints is the password and goes nowhere else.
-fn run(words: &[String]) -> Result<Vec<u8>, String> {
+fn run(words: &[String], limit: Duration) -> Result<Vec<u8>, String> {
     let (program, arguments) = words.split_first().ok_or_else(|| "the command is empty".to_owned())?;
-    let output = Command::new(program)
+    let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .output()
+        // A group of its own, so that what the command starts ends with it.
+        .process_group(0)
+        .spawn()
         .map_err(|error| format!("cannot run `{program}`: {}", plain(&error)))?;
-    if output.status.success() { Ok(output.stdout) } else { Err(format!("`{program}` failed ({})", output.status)) }
+    let output = read_until_end(&mut child, limit);
+    if output.is_err()
+        && let Some(group) = pid_of(&child)
+    {
+        // It has not been waited for, so the number still belongs to it.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let status = child.wait().map_err(|error| format!("cannot wait for `{program}`: {}", plain(&error)))?;
+    let bytes = output.map_err(|_| format!("`{program}` did not end within {} s and was stopped", limit.as_secs()))?;
+    if !status.success() {
+        return Err(format!("`{program}` failed ({status})"));
+    }
+    if bytes.len() as u64 > LENGTH_MAX {
+        return Err(format!("`{program}` printed more than a password can be"));
+    }
+    Ok(bytes)
+}
+
+/// Returns what a child prints, once it has ended; it is left to the caller to collect.
+fn read_until_end(child: &mut Child, limit: Duration) -> Result<Vec<u8>, RecvTimeoutError> {
+    let (stdout, pid) = (child.stdout.take(), pid_of(child));
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(stdout) = stdout {
+            // What could not be read is missing from the password, which then does not fit.
+            let _ = stdout.take(LENGTH_MAX + 1).read_to_end(&mut bytes);
+        }
+        if let Some(pid) = pid {
+            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        }
+        // Nobody listens after the limit.
+        let _ = sender.send(bytes);
+    });
+    receiver.recv_timeout(limit)
+}
+
+fn pid_of(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()).ok()?)
 }
 
 fn trim(bytes: &[u8]) -> &[u8] {
@@ -128,6 +176,13 @@ mod tests {
         assert!(!is_open_to_others(&path));
         generate(&path).expect("it is there");
         assert_eq!(fs::read_to_string(&path).expect("it is text"), text);
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_stopped_and_named() {
+        let words = ["sh", "-c", "sleep 1000 & wait"].map(str::to_owned);
+        let error = run(&words, Duration::from_millis(50)).expect_err("it never ends");
+        assert!(error.contains("`sh` did not end"), "{error}");
     }
 
     #[test]
