@@ -17,6 +17,7 @@ use backup_proto::spec::{
 };
 use backupd::inbox::News;
 use backupd::job::How;
+use serde_json::{Value, json};
 
 use house::{House, backup_of};
 
@@ -237,6 +238,9 @@ fn a_wrong_password_fails_with_its_class_and_changes_nothing() {
     let house = House::new("");
     fs::write(house.path("source/a"), "a").expect("it is written");
     house.run("j1", backup_of(&[&house.path("source")]));
+    house.run("j2", backup_of(&[&house.path("source")]));
+    let tags: Vec<_> = house.restic().snapshots().iter().map(|snapshot| snapshot["tags"].clone()).collect();
+    assert_eq!(tags, [json!(["backupd:incomplete"]), Value::Null], "other programs see which one is not whole");
     let password = house.path("state/keys/local.password");
     let right = fs::read(&password).expect("it is there");
     fs::write(&password, "wrong\n").expect("it is written");

@@ -10,10 +10,7 @@ use backup_proto::snapshot::Snapshot;
 
 use crate::context::Context;
 use crate::targets::TargetError;
-use crate::worker::find::{PLAN_TAG, plan_tag};
-
-/// The tag of a snapshot that named items are missing from.
-const INCOMPLETE_TAG: &str = "backupd:incomplete";
+use crate::worker::find::{INCOMPLETE_TAG, PLAN_TAG, plan_tag};
 
 pub(super) fn list(params: &SnapshotList, context: &Context) -> Result<Page<Snapshot>, RpcError> {
     let filter = SnapshotQuery {

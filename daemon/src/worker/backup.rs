@@ -10,7 +10,7 @@ use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::spec::BackupSpec;
 
 use super::attempt::Failure;
-use super::find::plan_tag;
+use super::find::{INCOMPLETE_TAG, plan_tag};
 use super::reporter::Reporter;
 use crate::config::{DEFAULT_TARGET, PlanConfig, did_you_mean};
 use crate::context::Context;
@@ -56,6 +56,7 @@ fn options(spec: &BackupSpec, context: &Context) -> Result<BackupOptions, Failur
         uid: identity.uid,
         gid: identity.gid,
         tags: spec.tags.clone(),
+        incomplete_tags: vec![INCOMPLETE_TAG.to_owned()],
         time: context.clock.now().wall,
         program_version: format!("backupd {}", env!("CARGO_PKG_VERSION")),
         ..BackupOptions::default()

@@ -15,6 +15,9 @@ use crate::targets::{Place, TargetError};
 /// How the tag of a plan's snapshots begins; the plan's name follows.
 pub const PLAN_TAG: &str = "backupd:plan=";
 
+/// The tag of a snapshot in which named items are missing; other programs keep it when they rewrite the snapshot.
+pub const INCOMPLETE_TAG: &str = "backupd:incomplete";
+
 /// Returns the tag by which a plan's snapshots are found again, also after another program has rewritten them.
 #[must_use]
 pub fn plan_tag(plan: &str) -> String {

@@ -58,7 +58,10 @@ pub fn backup(lock: &Lock, options: &BackupOptions, gate: &Gate, monitor: &dyn M
     let mut summary = BackupSummary::new(counts, session.added());
     let mut record = summary.to_record(options.time, lock.now().wall);
     sources::record(&mut record, roots.sources.iter().map(PathBuf::as_path).zip(sources));
-    let snapshot = options.snapshot(tree, parent.map(|(id, _)| id), record);
+    let mut snapshot = options.snapshot(tree, parent.map(|(id, _)| id), record);
+    if summary.failed > 0 {
+        snapshot.tags.extend(options.incomplete_tags.iter().cloned());
+    }
     let sealed = repository.seal_file(&snapshot)?;
     lock.confirm()?;
     repository.write_file(FileKind::Snapshot, &sealed)?;

@@ -35,6 +35,8 @@ pub struct BackupOptions {
     pub gid: u32,
     /// The snapshot's tags.
     pub tags: Vec<String>,
+    /// Further tags of a snapshot in which items are missing or not whole.
+    pub incomplete_tags: Vec<String>,
     /// When the backup begins.
     pub time: Timestamp,
     /// The program and its version, for the snapshot's record.
