@@ -107,9 +107,11 @@ impl Followed {
         if !is_news || event.state.is_final() {
             return None;
         }
-        let trouble = event.error.as_ref().map(|error| text::sentence(&error.message));
         match (event.state, self.reason.is_empty(), trouble) {
             (JobState::Queued, true, None) => None,
+        // A job that waits to be tried again says what went wrong in its reason already.
+        let trouble = event.error.as_ref().filter(|error| !reason.contains(&error.message));
+        let trouble = trouble.map(|error| text::sentence(&error.message));
             (state, true, None) => Some(format!("Job {job} is {}.", state.as_str())),
             (state, true, Some(trouble)) => Some(format!("Job {job} is {}: {trouble}", state.as_str())),
             (state, false, None) => Some(format!("Job {job} is {}: {}", state.as_str(), text::sentence(&self.reason))),

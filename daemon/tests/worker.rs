@@ -250,6 +250,8 @@ fn a_wrong_password_fails_with_its_class_and_changes_nothing() {
     fs::write(&password, right).expect("it is written");
     assert_eq!(house.restic().snapshots().len(), 1);
     house.restic().check();
+    let How::Failed(error) = ended.how else { panic!("it failed") };
+    assert!(!error.data.retryable, "a path that somebody mistyped does not come by itself: {error:?}");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! A backup: what the job and its plan ask for, put together and given to the engine.
 
+use std::io::ErrorKind::NotFound;
 use std::path::PathBuf;
 
 use backup_engine::archiver::{BackupOptions, BackupSummary, backup};
 use backup_engine::monitor::PackRecord;
 use backup_engine::source::exclude::{Excludes, parse_pattern_file};
-use backup_engine::{Error as EngineError, Gate, Monitor};
-use backup_proto::error::{ErrorKind, RpcError};
+use backup_engine::{Class, Error as EngineError, Gate, Monitor};
+use backup_proto::error::{Class as WireClass, ErrorKind, RpcError};
 use backup_proto::spec::BackupSpec;
 
 use super::attempt::Failure;
@@ -35,12 +36,27 @@ pub(super) fn run(
     // The default target may have been made just now; what it stands on is told apart from here on.
     options.never = context.targets.never();
     let lock = context.targets.lock(&repository, &place.folder, false).map_err(TargetError::engine(name))?;
-    let summary = backup(&lock, &options, gate, reporter)?;
+    let summary = backup(&lock, &options, gate, reporter).map_err(|error| explain(error, spec, &options))?;
     // What was looked up while the backup ran is in its snapshot; a record that cannot be written takes nothing away.
     if let Err(error) = context.targets.note_success(name, &options.sources, context.clock.now().wall) {
         reporter.notice(&format!("The success could not be put on record: {error}."));
     }
     Ok(summary)
+}
+
+/// A plan's drive may come back by itself, so the plan is tried again. A path that somebody has typed and that is not
+/// there is most likely a mistake, and whoever waits for the job should know at once.
+fn explain(error: EngineError, spec: &BackupSpec, options: &BackupOptions) -> Failure {
+    let is_missing = |source: &PathBuf| source.symlink_metadata().is_err_and(|error| error.kind() == NotFound);
+    match error {
+        EngineError::Storage { message, class: Class::Transient }
+            if spec.plan.is_none() && options.sources.iter().all(is_missing) =>
+        {
+            let advice = "Check the path.";
+            RpcError::with_class(ErrorKind::Storage, WireClass::Misuse, message, advice).into()
+        }
+        error => error.into(),
+    }
 }
 
 /// Puts together what the job and its plan ask for.
