@@ -1,9 +1,11 @@
 //! The inbox: everything that can change a job comes through here, one event after another.
 
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use backup_proto::job::{FailedItem, JobId, Progress};
 use backup_proto::message::Request;
+use backup_proto::spec::SnapshotQuery;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -62,6 +64,13 @@ pub enum News {
     ItemFailed(Box<FailedItem>),
     /// A sentence worth knowing.
     Notice(String),
+    /// Which snapshots a restore works on, from now on in every attempt.
+    Chosen {
+        /// They, in the order of the job's items.
+        snapshots: Vec<SnapshotQuery>,
+        /// Is told when that is stored; the worker waits for it.
+        stored: Sender<()>,
+    },
     /// It is over. Always the last that is said, and always said.
     Finished(Box<Ended>),
 }

@@ -4,7 +4,7 @@ use backup_proto::error::Class;
 use backup_proto::job::{
     Attempt, FailedItem, Job as JobView, JobDetail, JobError, JobId, JobState, JobSummary, Priority, Progress, Verdict,
 };
-use backup_proto::spec::{Destination, JobSpec};
+use backup_proto::spec::{Destination, JobSpec, SnapshotQuery};
 use backup_proto::status::Pause;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,10 @@ pub struct Job {
     pub id: JobId,
     /// What it does, as accepted: targets are filled in.
     pub spec: JobSpec,
+    /// What the snapshots of a restore turned out to be, in the order of its items: `latest` and the beginning of an
+    /// id mean the same in every attempt. Empty until the first attempt has looked.
+    #[serde(default)]
+    pub chosen: Vec<SnapshotQuery>,
     /// The target it works on; none for a restore that has yet to find its snapshot.
     pub target: Option<String>,
     /// The plan it belongs to.

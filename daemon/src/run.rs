@@ -207,6 +207,8 @@ impl Running {
             Action::Suspend(id) => self.with_gate(&id, Gate::suspend),
             Action::Cancel(id) => self.with_gate(&id, Gate::cancel),
             Action::Reply(ticket, answer) => self.run.desk.answer(ticket, *answer),
+            // A worker that has died meanwhile needs no answer.
+            Action::Confirm(stored) => drop(stored.send(())),
             Action::Forget(id) => {
                 if let Err(error) = self.run.context.ledger.forget(&id) {
                     tracing::warn!(%error, job = %id, "the lists of a forgotten job stay");

@@ -16,10 +16,10 @@ use backup_proto::spec::{
     BackupSpec, Destination, JobSpec, Overwrite, RestoreItem, RestoreSpec, SnapshotQuery, VerifySpec,
 };
 use backupd::inbox::News;
-use backupd::job::How;
+use backupd::job::{How, Job};
 use serde_json::{Value, json};
 
-use house::{House, backup_of};
+use house::{House, backup_of, job};
 
 #[test]
 fn a_backup_makes_a_snapshot_that_restic_restores_and_a_second_one_stores_no_data() {
@@ -123,6 +123,31 @@ fn a_restore_in_place_of_a_path_that_is_not_in_the_snapshot_fails() {
 }
 
 #[test]
+fn latest_means_the_same_in_every_attempt_of_a_restore() {
+    let house = House::new("");
+    let file = house.path("source/a");
+    let restore = || JobSpec::Restore(restore_of("latest", None, Destination::Folder(house.path("new").into())));
+    fs::write(&file, "old").expect("it is written");
+    let (backup, _) = house.run("j1", backup_of(&[&file]));
+    let (_, said) = house.run("j2", restore());
+    let chosen = said.into_iter().find_map(|news| match news {
+        News::Chosen { snapshots, .. } => Some(snapshots),
+        _ => None,
+    });
+    let chosen = chosen.expect("it is said before anything is written");
+    assert_eq!(
+        (Some(&chosen[0].snapshot), chosen[0].target.as_deref()),
+        (backup.totals.snapshot.as_ref(), Some("local"))
+    );
+    fs::write(&file, "newer").expect("it is written");
+    house.run("j3", backup_of(&[&file]));
+    fs::remove_dir_all(house.path("new")).expect("it is removed");
+    let again = Job { chosen, ..job("j2", restore()) };
+    let (ended, _) = house.run_job(again, &Gate::new());
+    assert_eq!((ended.how, ended.totals.snapshot), (How::Done, backup.totals.snapshot));
+}
+
+#[test]
 fn a_dry_run_changes_nothing_and_lists_what_it_would_do() {
     let house = House::new("");
     fs::write(house.path("source/a"), "hello").expect("it is written");
@@ -213,6 +238,9 @@ fn a_source_that_is_missing_is_named_and_one_that_is_there_is_saved() {
     assert!(said.iter().any(|news| matches!(news, News::ItemFailed(_))));
     let page = house.context.ledger.page::<FailedItem>(&JobId::from("j1"), 1, &PageRequest::default());
     assert_eq!(page.expect("it is readable").items, ended.totals.failed);
+    house.run("j2", backup_of(&[&house.path("source")]));
+    let tags: Vec<_> = house.restic().snapshots().iter().map(|snapshot| snapshot["tags"].clone()).collect();
+    assert_eq!(tags, [json!(["backupd:incomplete"]), Value::Null], "other programs see which one is not whole");
 }
 
 #[test]
@@ -222,6 +250,8 @@ fn a_backup_of_nothing_that_can_be_read_fails() {
     assert!(matches!(ended.how, How::Failed(_)), "{:?}", ended.how);
     assert_eq!((ended.totals.snapshot, ended.totals.failed_count), (None, 1));
     assert!(house.restic().snapshots().is_empty());
+    let How::Failed(error) = ended.how else { panic!("it failed") };
+    assert!(!error.data.retryable, "a path that somebody mistyped does not come by itself: {error:?}");
 }
 
 #[test]
@@ -238,9 +268,6 @@ fn a_wrong_password_fails_with_its_class_and_changes_nothing() {
     let house = House::new("");
     fs::write(house.path("source/a"), "a").expect("it is written");
     house.run("j1", backup_of(&[&house.path("source")]));
-    house.run("j2", backup_of(&[&house.path("source")]));
-    let tags: Vec<_> = house.restic().snapshots().iter().map(|snapshot| snapshot["tags"].clone()).collect();
-    assert_eq!(tags, [json!(["backupd:incomplete"]), Value::Null], "other programs see which one is not whole");
     let password = house.path("state/keys/local.password");
     let right = fs::read(&password).expect("it is there");
     fs::write(&password, "wrong\n").expect("it is written");
@@ -250,8 +277,6 @@ fn a_wrong_password_fails_with_its_class_and_changes_nothing() {
     fs::write(&password, right).expect("it is written");
     assert_eq!(house.restic().snapshots().len(), 1);
     house.restic().check();
-    let How::Failed(error) = ended.how else { panic!("it failed") };
-    assert!(!error.data.retryable, "a path that somebody mistyped does not come by itself: {error:?}");
 }
 
 #[test]

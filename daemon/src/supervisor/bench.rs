@@ -98,6 +98,7 @@ impl Bench {
                 Action::Cancel(id) => self.tell(&id, Told::Cancel),
                 Action::Reply(_, outcome) => answer = Some(*outcome),
                 Action::End => self.has_ended = true,
+                Action::Confirm(stored) => stored.send(()).expect("the worker waits"),
                 Action::Publish(_) | Action::Forget(_) => {}
             }
         }
@@ -141,6 +142,12 @@ impl Bench {
         let (attempt, _) = self.workers.remove(id).expect("it runs");
         let ended = Ended { how, totals: Totals { failed_count, ..Totals::default() } };
         self.event(Event::Worker { job: id.clone(), attempt, news: News::Finished(Box::new(ended)) });
+    }
+
+    /// Lets a job's worker say something.
+    pub(super) fn say(&mut self, id: &JobId, news: News) {
+        let attempt = self.workers[id].0;
+        self.event(Event::Worker { job: id.clone(), attempt, news });
     }
 
     pub(super) fn job_state(&self, id: &JobId) -> JobState {

@@ -17,6 +17,7 @@ mod state;
 mod submit;
 mod view;
 
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use backup_proto::error::RpcError;
@@ -49,6 +50,8 @@ pub enum Action {
     Cancel(JobId),
     /// Answer a client.
     Reply(Ticket, Box<Result<Value, RpcError>>),
+    /// Tell a worker that what it said is stored.
+    Confirm(Sender<()>),
     /// Tell the watchers.
     Publish(Box<EventBody>),
     /// Remove what is kept about a job beside the store: it was forgotten.
@@ -127,6 +130,10 @@ fn hear(state: &mut State, step: &mut Step, job: &JobId, news: News, now: Now) {
         News::Notice(sentence) => {
             state.change_job(step, job, |job| job.add_notice(&sentence));
             step.publish(EventBody::Notice(NoticeEvent { job: Some(job.clone()), sentence }));
+        }
+        News::Chosen { snapshots, stored } => {
+            state.change_job(step, job, |job| job.chosen = snapshots);
+            step.actions.push(Action::Confirm(stored));
         }
         News::Finished(ended) => finish::finish(state, step, job, *ended, now),
     }

@@ -59,6 +59,7 @@ pub(super) fn new_job(
     Job {
         id: state.new_id(now),
         spec,
+        chosen: Vec::new(),
         target,
         plan,
         priority,

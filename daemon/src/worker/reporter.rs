@@ -1,11 +1,12 @@
 //! What an attempt says while it runs: the engine's monitor, turned into news for the loop and lines in the ledger.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use backup_engine::Monitor;
 use backup_engine::monitor::{ItemFailure, PackRecord, Progress};
 use backup_proto::job::{FailedItem, JobId, PlannedItem, SUMMARY_FAILED_MAX};
+use backup_proto::spec::SnapshotQuery;
 
 use super::packs::PackJournal;
 use crate::clock::Clock;
@@ -64,6 +65,16 @@ impl Reporter {
         let mut state = self.state();
         let written = state.planned.append(item);
         state.note_ledger(written);
+    }
+
+    /// Lets the job remember which snapshots it works on; returns when that is stored.
+    ///
+    /// # Errors
+    /// The daemon ends before it is.
+    pub fn choose(&self, snapshots: Vec<SnapshotQuery>) -> backup_engine::Result<()> {
+        let (stored, wait) = mpsc::channel();
+        self.say(News::Chosen { snapshots, stored });
+        wait.recv().map_err(|_| backup_engine::Error::Suspended)
     }
 
     /// Returns what was done so far, and makes the lists durable.

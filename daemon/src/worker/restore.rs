@@ -8,7 +8,7 @@ use backup_engine::restorer::{Action, Overwrite, PlannedItem, RestoreOptions, Re
 use backup_engine::{Class, Gate, Monitor, Repository};
 use backup_proto::job::{PlannedAction, PlannedItem as WirePlanned};
 use backup_proto::path::WirePath;
-use backup_proto::spec::{self, Destination, RestoreItem, RestoreSpec};
+use backup_proto::spec::{self, Destination, RestoreItem, RestoreSpec, SnapshotQuery};
 
 use super::attempt::Failure;
 use super::find::{FoundSnapshot, find_snapshot};
@@ -26,8 +26,9 @@ pub(super) fn run(
     reporter: &Reporter,
 ) -> Result<Totals, Failure> {
     let mut totals = Totals::default();
-    for item in &spec.items {
-        let found = find_snapshot(&item.snapshot, context)?;
+    let chosen = choose(job, spec, context, reporter)?;
+    for (item, snapshot) in spec.items.iter().zip(&chosen) {
+        let found = find_snapshot(snapshot, context)?;
         let _lock = shared_lock(&found.place, &found.repository, context, reporter)?;
         let mut options = options(spec, item, &found);
         options.resumed = job.attempt_count() > 1;
@@ -41,6 +42,32 @@ pub(super) fn run(
         totals.snapshot.get_or_insert_with(|| found.id.to_string());
     }
     Ok(totals)
+}
+
+/// Returns which snapshots are meant. What `latest` and the beginning of an id mean is settled by the first attempt,
+/// before it writes anything, so that a later one does not mix another snapshot's files into the first one's.
+fn choose(
+    job: &Job,
+    spec: &RestoreSpec,
+    context: &Context,
+    reporter: &Reporter,
+) -> Result<Vec<SnapshotQuery>, Failure> {
+    if job.chosen.len() == spec.items.len() {
+        return Ok(job.chosen.clone());
+    }
+    let mut chosen = Vec::new();
+    for item in &spec.items {
+        let found = find_snapshot(&item.snapshot, context)?;
+        chosen.push(SnapshotQuery {
+            snapshot: found.id.to_string(),
+            target: Some(found.place.name),
+            plan: None,
+            host: None,
+            path: None,
+        });
+    }
+    reporter.choose(chosen.clone())?;
+    Ok(chosen)
 }
 
 /// Takes the lock that keeps others from removing what is being read. Where nothing can be written, as on a medium

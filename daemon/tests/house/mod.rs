@@ -62,15 +62,24 @@ impl House {
         self.run_with(id, spec, &Gate::new())
     }
 
-    /// Runs an attempt to its end; returns how it ended and what was said before.
     pub(crate) fn run_with(&self, id: &str, spec: JobSpec, gate: &Gate) -> (Ended, Vec<News>) {
+        self.run_job(job(id, spec), gate)
+    }
+
+    /// Runs an attempt to its end; returns how it ended and what was said before.
+    pub(crate) fn run_job(&self, job: Job, gate: &Gate) -> (Ended, Vec<News>) {
         let (inbox, mut events) = Inbox::new();
-        spawn(job(id, spec), Arc::clone(&self.context), gate.clone(), inbox);
+        spawn(job, Arc::clone(&self.context), gate.clone(), inbox);
         let mut said = Vec::new();
         while let Some(event) = events.blocking_recv() {
             match event {
                 Event::Worker { news: News::Finished(ended), .. } => return (*ended, said),
-                Event::Worker { news, .. } => said.push(news),
+                Event::Worker { news, .. } => {
+                    if let News::Chosen { stored, .. } = &news {
+                        stored.send(()).expect("the worker waits");
+                    }
+                    said.push(news);
+                }
                 other => panic!("a worker says {other:?}"),
             }
         }
@@ -78,11 +87,12 @@ impl House {
     }
 }
 
-fn job(id: &str, spec: JobSpec) -> Job {
+pub(crate) fn job(id: &str, spec: JobSpec) -> Job {
     let mut job = Job {
         id: JobId::from(id),
         target: None,
         plan: None,
+        chosen: Vec::new(),
         spec,
         priority: Priority::Normal,
         now: false,
