@@ -15,12 +15,15 @@ use std::sync::Arc;
 
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::message::Request;
-use backup_proto::params::SnapshotCat;
+use backup_proto::page::Page;
+use backup_proto::params::{PlanList, SnapshotCat};
 use backup_proto::status::{Condition, Conditions};
+use backup_proto::target::Plan;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::context::Context;
+use crate::supervisor::State;
 
 /// Answers a call. It may take its time: the caller has a thread for it.
 ///
@@ -37,13 +40,18 @@ pub fn answer(context: &Arc<Context>, request: &Request) -> Result<Value, RpcErr
         Request::TargetInit(params) => json(target::init(&params.name, context)),
         Request::TargetAdopt(params) => json(target::adopt(&params.name, context)),
         Request::TargetCheckNow(params) => json(target::check(&params.name, context)),
-        Request::PlanList(params) => json(Ok(plan::list(params, context))),
         Request::PlanAdd(params) => json(plan::add(&params.plan, context)),
         Request::ConditionsGet(_) => json(Ok(conditions())),
         Request::ConfigShow(_) => json(config::show(context)),
         Request::ConfigCheckNow(_) => json(Ok(config::check_now(context))),
         other => Err(not_asked_here(other.method().name)),
     }
+}
+
+/// Answers `plan.list`: the plans of the configuration, with what the owner of the jobs knows of them.
+#[must_use]
+pub fn plans(params: &PlanList, context: &Context, state: &State) -> Page<Plan> {
+    plan::list(params, context, state)
 }
 
 /// Writes the contents of a file in a snapshot to `out`, piece by piece.

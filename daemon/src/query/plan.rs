@@ -9,13 +9,17 @@ use backup_proto::target::{Keep, Plan};
 use super::config::{edit_error, utf8};
 use crate::config::{NewPlan, PlanConfig};
 use crate::context::Context;
+use crate::supervisor::{State, next_run};
 
-pub(super) fn list(params: &PlanList, context: &Context) -> Page<Plan> {
+pub(super) fn list(params: &PlanList, context: &Context, state: &State) -> Page<Plan> {
     let config = context.config();
+    let now = context.clock.now().wall;
     let mut builder = PageBuilder::new(&params.page);
     let after = params.page.after.as_deref().unwrap_or_default();
     for (name, plan) in config.plans.iter().filter(|(name, _)| name.as_str() > after) {
-        if !builder.push(name.clone(), view(name, plan)) {
+        let next_run = plan.schedule.as_ref().and_then(|schedule| next_run(state, name, schedule, now));
+        let last_success = state.successes.get(name).copied();
+        if !builder.push(name.clone(), Plan { next_run, last_success, ..view(name, plan) }) {
             break;
         }
     }

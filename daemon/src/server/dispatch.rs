@@ -56,6 +56,10 @@ pub(super) async fn answer(server: &Arc<Server>, caller: Caller, request: Reques
         }
         Request::JobFailures(params) => page::<FailedItem>(server, &params.job, params.page.clone()).await,
         Request::JobPlanned(params) => page::<PlannedItem>(server, &params.job, params.page.clone()).await,
+        Request::PlanList(params) => {
+            let (params, context, state) = (params.clone(), Arc::clone(&server.context), state());
+            on_thread(server, move || to_value(&query::plans(&params, &context, &state))).await
+        }
         Request::JobSubmit(_) => {
             configure(server).await;
             server.desk.ask(&server.inbox, caller, request).await

@@ -3,7 +3,7 @@
 use backup_proto::job::{JobError, JobId, JobState, JobSummary, SUMMARY_FAILED_MAX};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{State, Step};
+use super::{State, Step, plans};
 use crate::clock::Now;
 use crate::job::{Ended, How, Job, Totals};
 
@@ -23,6 +23,7 @@ const SUMMARY_BYTES_MAX: usize = 256 * 1024;
 pub(super) fn finish(state: &mut State, step: &mut Step, id: &JobId, ended: Ended, now: Now) {
     state.live.remove(id);
     state.change_job(step, id, |job| settle(job, ended, now.wall));
+    plans::note_success(state, step, id, now.wall);
 }
 
 fn settle(job: &mut Job, ended: Ended, now: Timestamp) {

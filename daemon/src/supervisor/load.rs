@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
-use super::state::{Answers, DAEMON, DaemonRecord, JOB, PLAN, REQUEST, State};
+use super::state::{Answers, DAEMON, DaemonRecord, JOB, PLAN, REQUEST, SUCCESS, State};
 use super::{Step, finish};
 use crate::config::Config;
 use crate::job::Job;
@@ -29,6 +29,7 @@ pub fn load(contents: &Contents, config: Arc<Config>, zone: TimeZone, uid: u32, 
         paused: None,
         last_number: 0,
         plans: BTreeMap::new(),
+        successes: BTreeMap::new(),
         requests: Answers::default(),
         swept: None,
         is_stopping: false,
@@ -58,6 +59,10 @@ fn take(state: &mut State, key: &str, value: &[u8]) {
     } else if let Some(plan) = key.strip_prefix(PLAN) {
         if let Some(last) = read(state, key, value) {
             state.plans.insert(plan.to_owned(), last);
+        }
+    } else if let Some(plan) = key.strip_prefix(SUCCESS) {
+        if let Some(last) = read(state, key, value) {
+            state.successes.insert(plan.to_owned(), last);
         }
     } else if let Some(id) = key.strip_prefix(REQUEST)
         && let Some(remembered) = read(state, key, value)

@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use load::load;
+pub use plans::next_run;
 pub use state::{Live, Remembered, State, Wish};
 pub use view::{About, find_job, job_detail, job_list, job_reasons, status};
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use backup_proto::job::Priority;
+use backup_proto::job::{JobId, JobState, Priority};
 use backup_proto::spec::{BackupSpec, JobSpec};
 use jiff::Timestamp;
 
-use super::state::{PLAN, State, json};
+use super::state::{PLAN, SUCCESS, State, json};
 use super::{Step, submit};
 use crate::config::Schedule;
 use crate::schedule;
@@ -33,6 +33,26 @@ pub(super) fn queue_due(state: &mut State, step: &mut Step, now: Timestamp) -> O
         next = Some(next.map_or(due, |next| next.min(due)));
     }
     next
+}
+
+/// Notes when a job of a plan has left a usable snapshot.
+pub(super) fn note_success(state: &mut State, step: &mut Step, id: &JobId, now: Timestamp) {
+    let Some(job) = state.job(id).filter(|job| matches!(job.state, JobState::Succeeded | JobState::Partial)) else {
+        return;
+    };
+    let Some(plan) = job.plan.clone() else { return };
+    step.changes.push(Change::set(format!("{SUCCESS}{plan}"), json(&now)));
+    state.successes.insert(plan, now);
+}
+
+/// Returns when a plan will be due next, if time makes it so; the past means as soon as the daemon looks again.
+#[must_use]
+pub fn next_run(state: &State, name: &str, plan: &Schedule, now: Timestamp) -> Option<Timestamp> {
+    match state.plans.get(name) {
+        Some(last) => schedule::next_due(plan, *last, &state.zone),
+        None if matches!(plan, Schedule::Every(_)) => Some(now),
+        None => schedule::next_due(plan, now, &state.zone),
+    }
 }
 
 /// When a plan is due. One that is seen for the first time is due now if it runs at a distance, and at its next time

@@ -40,6 +40,8 @@ pub struct State {
     pub last_number: u64,
     /// When each plan was last due.
     pub plans: BTreeMap<String, Timestamp>,
+    /// When a job of each plan last left a usable snapshot.
+    pub successes: BTreeMap<String, Timestamp>,
     /// Changes that were made on request, by the request's id.
     pub requests: Answers,
     /// When requests that are too old were last forgotten, in boot time.
@@ -145,6 +147,8 @@ pub(super) const JOB: &str = "job/";
 pub(super) const DAEMON: &str = "daemon";
 /// Where a plan's last due time is stored.
 pub(super) const PLAN: &str = "plan/";
+/// Where a plan's last success is stored.
+pub(super) const SUCCESS: &str = "success/";
 /// Where an answered request is stored.
 pub(super) const REQUEST: &str = "request/";
 
