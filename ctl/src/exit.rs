@@ -16,6 +16,9 @@ pub(crate) enum Failure {
     /// The arguments make no sense together.
     #[error("{0}")]
     Usage(String),
+    /// Something that destroys was not confirmed.
+    #[error("{0}")]
+    Unconfirmed(String),
     /// The output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -34,7 +37,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Client(error) => error.exit(),
-            Self::Usage(_) => Exit::Usage,
+            Self::Usage(_) | Self::Unconfirmed(_) => Exit::Usage,
             Self::Output(_) | Self::File { .. } => Exit::Failed,
         }
     }
@@ -52,6 +55,7 @@ impl Failure {
         match self {
             Self::Client(error) => client_advice(error),
             Self::Usage(_) => "`backupctl help` shows what there is.".to_owned(),
+            Self::Unconfirmed(_) => "Type the same command again within an hour to do it, or add `--yes`.".to_owned(),
             Self::Output(_) => "Check where the output goes.".to_owned(),
             Self::File { .. } => "Check the path and your rights to it.".to_owned(),
         }
@@ -69,6 +73,7 @@ impl Failure {
             Self::Client(ClientError::Untrusted { .. }) => (ErrorKind::NotAllowed, Class::Permission),
             Self::Client(_) => (ErrorKind::Internal, Class::Transient),
             Self::Usage(_) => (ErrorKind::InvalidParams, Class::Misuse),
+            Self::Unconfirmed(_) => (ErrorKind::DryRunNeeded, Class::Misuse),
             Self::Output(_) | Self::File { .. } => (ErrorKind::Storage, Class::Misuse),
         };
         RpcError::with_class(kind, class, self.to_string(), self.advice())

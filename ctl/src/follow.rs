@@ -21,11 +21,19 @@ use crate::report::{empty_summary, outcome, planned_item};
 use crate::session::Session;
 use crate::text;
 
+/// The jobs that somebody who presses Ctrl-C is told of.
+pub(crate) type Watched = Arc<Mutex<Vec<JobId>>>;
+
 /// Seconds between two lines of progress in a log.
 const LOG_SECONDS: i64 = 10;
 
 /// Submits jobs, prints their ids, and follows them to their end unless asked not to.
-pub(crate) fn run(session: &mut Session, submits: &[JobSubmit], detach: bool) -> Result<Exit, Failure> {
+pub(crate) fn run(
+    session: &mut Session,
+    submits: &[JobSubmit],
+    detach: bool,
+    watched: &Watched,
+) -> Result<Exit, Failure> {
     if detach {
         for submit in submits {
             for job in session.call(submit)?.jobs {
@@ -37,7 +45,8 @@ pub(crate) fn run(session: &mut Session, submits: &[JobSubmit], detach: bool) ->
     // Subscribed first, so that nothing that happens to the jobs can be missed.
     let topics = vec![Topic::State, Topic::Progress, Topic::ItemError, Topic::Notice];
     let events = session.client.events(None, topics)?;
-    let watched = watch_interrupt()?;
+    // What was followed before has ended.
+    watched.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let mut follower = Follower { jobs: BTreeMap::new(), order: Vec::new(), bar: session.out.bar(), logged: None };
     for submit in submits {
         for job in session.call(submit)?.jobs {
@@ -73,8 +82,8 @@ fn announce(session: &Session, job: &JobId, submit: &JobSubmit, detach: bool) ->
 }
 
 /// Ends the command with exit code 130 on Ctrl-C; the jobs go on.
-fn watch_interrupt() -> Result<Arc<Mutex<Vec<JobId>>>, Failure> {
-    let jobs = Arc::new(Mutex::new(Vec::new()));
+pub(crate) fn watch_interrupt() -> Result<Watched, Failure> {
+    let jobs = Watched::default();
     let mut signals = Signals::new([SIGINT])?;
     let known = Arc::clone(&jobs);
     std::thread::spawn(move || {
@@ -101,6 +110,9 @@ impl Followed {
     /// Returns the line for a change of state or reason, if it is news to a person.
     fn news(&mut self, job: &JobId, event: &StateEvent) -> Option<String> {
         let reason = event.verdict.as_ref().map(|verdict| verdict.sentence.clone()).unwrap_or_default();
+        // A job that waits to be tried again says what went wrong in its reason already.
+        let trouble = event.error.as_ref().filter(|error| !reason.contains(&error.message));
+        let trouble = trouble.map(|error| text::sentence(&error.message));
         let is_news = self.state != Some(event.state) || self.reason != reason;
         self.state = Some(event.state);
         self.reason = reason;
@@ -109,9 +121,6 @@ impl Followed {
         }
         match (event.state, self.reason.is_empty(), trouble) {
             (JobState::Queued, true, None) => None,
-        // A job that waits to be tried again says what went wrong in its reason already.
-        let trouble = event.error.as_ref().filter(|error| !reason.contains(&error.message));
-        let trouble = trouble.map(|error| text::sentence(&error.message));
             (state, true, None) => Some(format!("Job {job} is {}.", state.as_str())),
             (state, true, Some(trouble)) => Some(format!("Job {job} is {}: {trouble}", state.as_str())),
             (state, false, None) => Some(format!("Job {job} is {}: {}", state.as_str(), text::sentence(&self.reason))),
@@ -204,10 +213,12 @@ impl Follower {
         for id in &self.order {
             let detail = session.call(&JobGet { job: id.clone() })?;
             let summary = whole_summary(session, &detail)?;
-            show_planned(session, &detail)?;
+            let is_dry = show_planned(session, &detail)?;
             exit = worse(exit, Exit::of_state(summary.state));
             if session.out.is_json() {
                 summaries.push(summary);
+            } else if is_dry && summary.state == JobState::Succeeded {
+                session.out.line("That was a dry run: nothing was changed.")?;
             } else {
                 session.out.lines(outcome(&detail.job, &summary, &detail.notices))?;
             }
@@ -258,10 +269,10 @@ fn whole_summary(session: &mut Session, detail: &JobDetail) -> Result<JobSummary
     Ok(summary)
 }
 
-/// Shows what a dry run would do.
-fn show_planned(session: &mut Session, detail: &JobDetail) -> Result<(), Failure> {
+/// Shows what a dry run would do; returns whether it was one.
+fn show_planned(session: &mut Session, detail: &JobDetail) -> Result<bool, Failure> {
     if !matches!(&detail.spec, JobSpec::Restore(spec) if spec.dry_run) {
-        return Ok(());
+        return Ok(false);
     }
     let id = &detail.job.id;
     session.pages(
@@ -279,5 +290,6 @@ fn show_planned(session: &mut Session, detail: &JobDetail) -> Result<(), Failure
             }
             Ok(())
         },
-    )
+    )?;
+    Ok(true)
 }

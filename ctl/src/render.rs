@@ -1,6 +1,6 @@
 //! The only file that prints: lines and JSON to standard output, notes and the progress bar to standard error.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
 
 use backup_proto::job::{JobId, JobState, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -87,6 +87,19 @@ impl Output {
             // Nobody can be told that standard error is closed.
             let _ = writeln!(io::stderr(), "{sentence}");
         }
+    }
+
+    /// Asks a person at a terminal; anything but a clear yes, and nobody to ask, is a no.
+    pub(crate) fn ask(&self, question: &str) -> io::Result<bool> {
+        if !self.is_live || !io::stdin().is_terminal() {
+            return Ok(false);
+        }
+        let mut err = io::stderr().lock();
+        write!(err, "{question} [y/N] ")?;
+        err.flush()?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
     /// Says why the command failed.

@@ -114,14 +114,14 @@ fn next_steps(job: &Job, summary: &JobSummary) -> Option<String> {
 /// Says what a dry run would do with one item.
 pub(crate) fn planned_item(item: &PlannedItem) -> String {
     let verb = match item.action {
-        PlannedAction::Create => "create",
-        PlannedAction::Replace => "replace",
-        PlannedAction::Keep => "keep (differs)",
-        PlannedAction::Unchanged => "unchanged",
-        PlannedAction::Delete => "delete",
+        PlannedAction::Create => "would create",
+        PlannedAction::Replace => "would replace",
+        PlannedAction::Keep => "would keep (differs)",
+        PlannedAction::Unchanged => "is right already",
+        PlannedAction::Delete => "would delete",
         PlannedAction::Unknown => "?",
     };
-    format!("would {verb}  {}  {}", item.path, if item.bytes > 0 { size(item.bytes) } else { String::new() })
+    format!("{verb}  {}  {}", item.path, if item.bytes > 0 { size(item.bytes) } else { String::new() })
         .trim_end()
         .to_owned()
 }

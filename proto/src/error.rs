@@ -160,6 +160,8 @@ kinds! {
     ConfigInvalid = -32028, Misuse;
     /// The cursor is of a history the daemon does not have.
     CursorInvalid = -32029, Misuse;
+    /// What would be deleted has to be shown by a dry run first.
+    DryRunNeeded = -32030, Misuse;
     /// There is no repository at the target's location.
     RepositoryMissing = -32040, Misuse;
     /// No key of the repository opens with the password.

@@ -82,7 +82,7 @@ impl Backup {
         };
         let submits: Result<Vec<JobSubmit>, Failure> =
             specs.into_iter().map(|spec| self.queueing.submit(JobSpec::Backup(spec))).collect();
-        follow::run(session, &submits?, self.queueing.detach)
+        follow::run(session, &submits?, self.queueing.detach, &follow::watch_interrupt()?)
     }
 
     fn patterns(&self) -> Result<Vec<String>, Failure> {

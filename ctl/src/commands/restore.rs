@@ -3,14 +3,15 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use backup_proto::error::Exit;
+use backup_proto::client::ClientError;
+use backup_proto::error::{ErrorKind, Exit};
 use backup_proto::spec::{Destination, JobSpec, Overwrite, RestoreItem, RestoreSpec};
 use clap::{Args, ValueEnum};
 
 use crate::args::{Latest, Queueing};
 use crate::commands::query;
 use crate::exit::Failure;
-use crate::follow;
+use crate::follow::{self, Watched};
 use crate::input::{Base, snapshot_and_path};
 use crate::session::Session;
 
@@ -47,9 +48,12 @@ pub(crate) struct Restore {
     /// Keep each replaced file beside the new one.
     #[arg(long)]
     keep_replaced: bool,
-    /// Delete what is in the destination but not in the snapshot; try it with --dry-run first.
+    /// Delete what is in the destination but not in the snapshot; what that is is shown first.
     #[arg(long)]
     delete: bool,
+    /// Delete without being asked, after what is deleted was shown.
+    #[arg(long, requires = "delete")]
+    yes: bool,
     /// Change nothing, and say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -80,8 +84,29 @@ impl From<When> for Overwrite {
 impl Restore {
     pub(crate) fn run(&self, session: &mut Session) -> Result<Exit, Failure> {
         let spec = self.spec(&Base::of_process()?).map_err(Failure::Usage)?;
-        let submit = self.queueing.submit(JobSpec::Restore(spec))?;
-        follow::run(session, &[submit], self.queueing.detach)
+        let watched = follow::watch_interrupt()?;
+        let wanted = self.queueing.submit(JobSpec::Restore(spec.clone()))?;
+        match follow::run(session, &[wanted], self.queueing.detach, &watched) {
+            Err(Failure::Client(ClientError::Remote(error))) if error.data.kind == ErrorKind::DryRunNeeded => {
+                self.show_and_ask(session, spec, &watched)
+            }
+            other => other,
+        }
+    }
+
+    /// Shows what would be deleted, and does it if that is what is wanted.
+    fn show_and_ask(&self, session: &mut Session, spec: RestoreSpec, watched: &Watched) -> Result<Exit, Failure> {
+        let dry = self.queueing.submit(JobSpec::Restore(RestoreSpec { dry_run: true, ..spec.clone() }))?;
+        let shown = follow::run(session, &[dry], false, watched)?;
+        if shown != Exit::Success {
+            return Ok(shown);
+        }
+        if !self.yes && !session.out.ask("Restore, and delete what is named above?")? {
+            let message = "nothing was deleted and nothing restored; what is named above would be deleted";
+            return Err(Failure::Unconfirmed(message.to_owned()));
+        }
+        let wanted = self.queueing.submit(JobSpec::Restore(spec))?;
+        follow::run(session, &[wanted], self.queueing.detach, watched)
     }
 
     fn spec(&self, base: &Base) -> Result<RestoreSpec, String> {

@@ -26,6 +26,6 @@ impl Verify {
     pub(crate) fn run(&self, session: &mut Session) -> Result<Exit, Failure> {
         let spec = VerifySpec { target: self.target.clone(), read_data: self.read_data };
         let submit = self.queueing.submit(JobSpec::Verify(spec))?;
-        follow::run(session, &[submit], self.queueing.detach)
+        follow::run(session, &[submit], self.queueing.detach, &follow::watch_interrupt()?)
     }
 }

@@ -1,13 +1,14 @@
 //! New jobs: what is asked for is checked, targets are filled in, and each target becomes a job of its own.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::job::{JobState, Priority};
 use backup_proto::params::JobSubmit;
 use backup_proto::path::WirePath;
-use backup_proto::spec::{BackupSpec, Destination, JobSpec, RestoreSpec, VerifySpec};
-use jiff::Timestamp;
+use backup_proto::spec::{BackupSpec, Destination, JobSpec, RestoreSpec, SnapshotQuery, VerifySpec};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{State, Step};
 use crate::config::DEFAULT_TARGET;
@@ -26,6 +27,7 @@ pub(super) fn submit(
     now: Timestamp,
 ) -> Result<Vec<backup_proto::job::JobId>, RpcError> {
     let specs = specs(state, &params.spec)?;
+    let chosen = shown(state, caller, &params.spec, now)?;
     if state.active.len() + specs.len() > ACTIVE_MAX {
         let message = format!("{ACTIVE_MAX} jobs are waiting already");
         return Err(RpcError::new(ErrorKind::Busy, message, "Wait until some have ended, or cancel some."));
@@ -38,10 +40,35 @@ pub(super) fn submit(
         job.now = params.now;
         job.reason.clone_from(&params.reason);
         job.uid = caller.uid;
+        job.chosen.clone_from(&chosen);
         ids.push(job.id.clone());
         state.add_job(step, job);
     }
     Ok(ids)
+}
+
+/// How long a dry run counts as having shown what the same restore will delete.
+const SHOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
+
+/// A restore that deletes must have been shown in a dry run; it then works on the snapshots that the dry run found.
+fn shown(state: &State, caller: Caller, spec: &JobSpec, now: Timestamp) -> Result<Vec<SnapshotQuery>, RpcError> {
+    let JobSpec::Restore(spec) = spec else { return Ok(Vec::new()) };
+    if !spec.delete || spec.dry_run {
+        return Ok(Vec::new());
+    }
+    let dry = JobSpec::Restore(RestoreSpec { dry_run: true, ..spec.clone() });
+    let has_shown = |job: &&Arc<Job>| {
+        let is_fresh = job.ended.is_some_and(|ended| now.duration_since(ended) <= SHOWN_FOR);
+        job.uid == caller.uid && job.spec == dry && is_fresh && job.state == JobState::Succeeded
+    };
+    match state.ended.values().rev().find(has_shown) {
+        Some(job) => Ok(job.chosen.clone()),
+        None => Err(RpcError::new(
+            ErrorKind::DryRunNeeded,
+            "this restore deletes, and no dry run has shown what",
+            "Do the same with `--dry-run` first; within an hour of that it is done.",
+        )),
+    }
 }
 
 /// Makes a job in the state `queued`, wanted by the daemon itself.

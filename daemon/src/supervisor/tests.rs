@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use backup_proto::error::{Class, ErrorKind};
+use backup_proto::error::{Class, ErrorKind, RpcError};
 use backup_proto::job::JobState;
 use backup_proto::params::{DaemonPause, DaemonResume, JobCancel, JobPause, JobResume, JobRetry, JobSubmit, RequestId};
+use backup_proto::spec::{JobSpec, RestoreSpec, SnapshotQuery};
 
 use super::bench::{Bench, CALLER, Told, backup, failure, later, restore, verify, with_plan};
 use crate::config::Config;
-use crate::inbox::{Caller, Event, Ticket};
+use crate::inbox::{Caller, Event, News, Ticket};
 use crate::job::How;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -212,6 +213,58 @@ fn a_plan_at_a_distance_is_due_at_once_and_then_each_time_and_never_twice_in_the
     assert_eq!(bench.state.active.len(), 0);
     bench.pass(MINUTE);
     assert_eq!(bench.state.active.len(), 1);
+}
+
+#[test]
+fn a_plan_knows_when_it_runs_next_and_when_it_last_left_a_snapshot_also_after_a_restart() {
+    let mut bench = Bench::new(with_plan("every 1h"));
+    let began = bench.now.wall;
+    let job = bench.state.active.keys().next().unwrap().clone();
+    bench.pass(MINUTE);
+    assert!(bench.state.successes.is_empty());
+    bench.end(&job, How::Done, 1);
+    bench.restart();
+    assert_eq!(bench.state.successes.get("docs"), Some(&bench.now.wall));
+    let plan = bench.state.config.plans["docs"].clone();
+    let next = super::next_run(&bench.state, "docs", &plan.schedule.unwrap(), bench.now.wall);
+    assert_eq!(next, began.checked_add(MINUTE * 60).ok());
+}
+
+#[test]
+fn what_a_restore_works_on_is_stored_before_its_worker_goes_on() {
+    let mut bench = Bench::new(Config::default());
+    let job = bench.submit(restore());
+    let chosen =
+        SnapshotQuery { snapshot: "ab".repeat(32), target: Some("local".into()), plan: None, host: None, path: None };
+    let (stored, wait) = std::sync::mpsc::channel();
+    bench.say(&job, News::Chosen { snapshots: vec![chosen.clone()], stored });
+    assert_eq!(wait.try_recv(), Ok(()));
+    bench.restart();
+    assert_eq!(bench.state.active[&job].chosen, [chosen]);
+}
+
+#[test]
+fn a_restore_deletes_only_what_a_dry_run_has_shown_to_the_same_user_within_the_hour() {
+    let mut bench = Bench::new(Config::default());
+    let JobSpec::Restore(spec) = restore() else { panic!("it is a restore") };
+    let with = |delete, dry_run| JobSpec::Restore(RestoreSpec { delete, dry_run, ..spec.clone() });
+    let ask = |bench: &mut Bench, spec| {
+        let request_id = bench.request_id();
+        bench.ask(JobSubmit { request_id, spec, priority: None, now: false, reason: None })
+    };
+    let refused = |answer: Result<_, RpcError>| answer.unwrap_err().data.kind == ErrorKind::DryRunNeeded;
+    assert!(refused(ask(&mut bench, with(true, false))));
+    let other = bench.submit(with(false, true));
+    bench.end(&other, How::Done, 0);
+    assert!(refused(ask(&mut bench, with(true, false))), "it showed nothing that is deleted");
+    let dry = bench.submit(with(true, true));
+    assert!(refused(ask(&mut bench, with(true, false))), "it has not shown anything yet");
+    bench.end(&dry, How::Done, 0);
+    bench.pass(MINUTE * 59);
+    let job = bench.submit(with(true, false));
+    bench.end(&job, How::Done, 0);
+    bench.pass(MINUTE * 2);
+    assert!(refused(ask(&mut bench, with(true, false))));
 }
 
 #[test]
