@@ -86,19 +86,19 @@ impl Worker<'_, '_> {
     pub(super) fn store_chunk(&mut self, task: ChunkTask) -> Result<()> {
         let ChunkTask { data, number, file } = task;
         let id = self.store_data(&data)?;
-        self.session.give_buffer(data);
+        self.session.buffers.give(data);
         file.lock().chunks[number] = Some(id);
         self.chunk_done(&file)
     }
 
     fn read(&mut self, reading: &mut Reading<'_>) -> Result<(), ReadError> {
         let mut search = self.session.chunker.search();
-        let mut data = self.session.take_buffer();
+        let mut data = self.session.buffers.take();
         loop {
             let end = self.read_step(reading, &mut data)?;
             data = self.store_cuts(reading, &mut search, data, end)?;
             if end {
-                self.session.give_buffer(data);
+                self.session.buffers.give(data);
                 return Ok(());
             }
         }
@@ -111,7 +111,7 @@ impl Worker<'_, '_> {
         let left = usize::try_from(reading.size.saturating_sub(reading.length)).unwrap_or(READ_STEP);
         let step = left.saturating_add(1).min(READ_STEP);
         let start = data.len();
-        self.session.grow_buffer(data, step);
+        self.session.buffers.grow(data, step);
         data.resize(start + step, 0);
         let mut file = reading.file;
         let read = loop {
@@ -136,8 +136,8 @@ impl Worker<'_, '_> {
         end: bool,
     ) -> Result<Vec<u8>, ReadError> {
         while let Some(cut) = search.next_cut(&data, end) {
-            let mut rest = self.session.take_buffer();
-            self.session.grow_buffer(&mut rest, data.len() - cut);
+            let mut rest = self.session.buffers.take();
+            self.session.buffers.grow(&mut rest, data.len() - cut);
             rest.extend_from_slice(&data[cut..]);
             data.truncate(cut);
             let more = !(end && rest.is_empty());

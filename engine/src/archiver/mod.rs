@@ -7,6 +7,7 @@
 //! all from reading to sealing of a chunk, and hands further chunks of a large file to whoever is idle. One thread
 //! writes packs. The snapshot is written last, when an index names every pack.
 
+mod buffers;
 mod building;
 mod estimate;
 mod file;

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use jiff::{SignedDuration, Timestamp};
 
 use super::BackupOptions;
+use super::buffers::Buffers;
 use super::building::FolderChange;
 use super::estimate::estimate;
 use super::file::{ChunkTask, FileTask};
@@ -20,7 +21,7 @@ use crate::chunker::Chunker;
 use crate::control::Gate;
 use crate::error::{Class, Error, Result};
 use crate::id::{BlobId, SnapshotId};
-use crate::limits::{RACY_SECONDS, READ_STEP};
+use crate::limits::RACY_SECONDS;
 use crate::lock::Lock;
 use crate::monitor::{ItemFailure, Monitor, PackRecord, Progress};
 use crate::pack::{BlobSaver, Blobs, OpenPack};
@@ -32,9 +33,6 @@ use crate::source::walk::Identity;
 
 /// Files that wait for a thread. Each holds its folder open, so that this also bounds the number of open folders.
 const FILES_WAITING: usize = 256;
-
-/// Size of the buffers that are kept for the next chunk, in bytes: nine chunks in ten are no larger.
-const BUFFER_KEPT: usize = 3 * 1024 * 1024;
 
 /// What the threads of one backup share.
 pub(super) struct Session<'a> {
@@ -52,8 +50,7 @@ pub(super) struct Session<'a> {
     to_write: Mutex<Option<Receiver<OpenPack>>>,
     counts: Mutex<Counts>,
     first_failure: Mutex<Option<ItemFailure>>,
-    /// Chunk buffers that are free.
-    buffers: (Sender<Vec<u8>>, Receiver<Vec<u8>>),
+    pub(super) buffers: Buffers,
     failed: AtomicBool,
     /// Whether everything is read.
     ended: AtomicBool,
@@ -86,6 +83,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let (saver, to_write) = BlobSaver::new(lock, gate, monitor);
         let identity = |path: &PathBuf| rustix::fs::stat(path).ok().map(|stat| Identity::of(&stat));
+        let chunker = lock.repository().config().chunker()?;
         let parent_time = parent.map_or(Timestamp::MIN, |(_, snapshot)| snapshot.time);
         let racy = SignedDuration::from_secs(RACY_SECONDS);
         Ok(Self {
@@ -94,14 +92,14 @@ impl<'a> Session<'a> {
             gate,
             monitor,
             saver,
-            chunker: lock.repository().config().chunker()?,
             never: options.never.iter().filter_map(identity).collect(),
             settled_before: parent_time.checked_sub(racy).unwrap_or(Timestamp::MIN),
             owners: Owners::default(),
             to_write: Mutex::new(Some(to_write)),
             counts: Mutex::default(),
             first_failure: Mutex::default(),
-            buffers: bounded(2 * options.thread_count()),
+            buffers: Buffers::new(2 * options.thread_count(), chunker.max()),
+            chunker,
             failed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             end: unbounded(),
@@ -272,30 +270,6 @@ impl<'a> Session<'a> {
             None => ("everything in the sources is excluded".to_owned(), Class::Misuse),
         };
         Error::Storage { message: format!("none of the sources could be read: {message}"), class }
-    }
-
-    /// Returns an empty buffer for a chunk.
-    pub(super) fn take_buffer(&self) -> Vec<u8> {
-        self.buffers.1.try_recv().unwrap_or_default()
-    }
-
-    /// Makes room for more bytes: to a size that most chunks fit into, then to that of the largest. Doubling would take
-    /// twice the largest.
-    pub(super) fn grow_buffer(&self, buffer: &mut Vec<u8>, more: usize) {
-        let needed = buffer.len() + more;
-        if needed > buffer.capacity() {
-            let largest = self.chunker.max() + READ_STEP;
-            let capacity = if needed <= BUFFER_KEPT { BUFFER_KEPT } else { largest.max(needed) };
-            buffer.reserve_exact(capacity - buffer.len());
-        }
-    }
-
-    /// Gives a buffer back for the next chunk; if it is large or enough are free, its memory is.
-    pub(super) fn give_buffer(&self, mut buffer: Vec<u8>) {
-        if buffer.capacity() <= BUFFER_KEPT {
-            buffer.clear();
-            let _ = self.buffers.0.try_send(buffer);
-        }
     }
 }
 

@@ -8,9 +8,11 @@
 //! Types 0 and 1 are data and tree; 2 and 3 the same, compressed, and with the length in brackets. Numbers are little-endian.
 
 mod header;
+mod open;
 mod writer;
 
 pub(crate) use header::{pack_length, read_header};
-pub(crate) use writer::{BlobSaver, Blobs, OpenPack};
+pub(crate) use open::OpenPack;
+pub(crate) use writer::{BlobSaver, Blobs};
 
 pub use header::{decode_header, encode_header};

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::encode_header;
+use super::open::OpenPack;
 use crate::blob::Sealer;
 use crate::control::Gate;
 use crate::error::{Error, Result};
@@ -16,12 +16,9 @@ use crate::id::{BlobHandle, BlobId, BlobKind, IndexId, PackId};
 use crate::index::{IndexFile, IndexedPack};
 use crate::limits::INDEX_BLOBS;
 use crate::lock::Lock;
-use crate::monitor::{Monitor, PackRecord, PackedBlob, Progress};
+use crate::monitor::{Monitor, PackRecord, Progress};
 use crate::repository::Repository;
 use crate::storage::{Body, Bytes, FileKind, FileName};
-
-/// By how much a pack's buffer grows, in bytes.
-const PACK_GROWTH: usize = 4 * 1024 * 1024;
 
 /// What became of a blob that was handed in.
 #[derive(Clone, Copy, Debug)]
@@ -59,14 +56,6 @@ pub(crate) struct BlobSaver<'a> {
     unindexed: Mutex<Vec<PackRecord>>,
     added: Mutex<Blobs>,
     level: Option<i32>,
-}
-
-/// A pack that is being filled, or is full and goes to the writer thread.
-#[derive(Default)]
-pub(crate) struct OpenPack {
-    bytes: Vec<u8>,
-    blobs: Vec<PackedBlob>,
-    contents: u64,
 }
 
 impl<'a> BlobSaver<'a> {
@@ -250,38 +239,6 @@ impl<'a> BlobSaver<'a> {
         self.monitor.progress(&Progress { bytes_stored: sealed.len() as u64, ..Progress::default() });
         self.monitor.indexed();
         Ok(())
-    }
-}
-
-impl OpenPack {
-    fn add(
-        &mut self,
-        handle: BlobHandle,
-        sealed: &[u8],
-        uncompressed_length: Option<u32>,
-        contents: usize,
-    ) -> Result<()> {
-        let too_long = |_| Error::Limit { what: "a pack".to_owned(), limit: format!("{} bytes", u32::MAX) };
-        let offset = u32::try_from(self.bytes.len()).map_err(too_long)?;
-        let length = u32::try_from(sealed.len()).map_err(too_long)?;
-        if self.bytes.capacity() - self.bytes.len() < sealed.len() {
-            // Doubling would take twice the size of a pack.
-            self.bytes.reserve_exact(sealed.len().max(PACK_GROWTH));
-        }
-        self.bytes.extend_from_slice(sealed);
-        self.blobs.push(PackedBlob { handle, offset, length, uncompressed_length });
-        self.contents += contents as u64;
-        Ok(())
-    }
-
-    /// Adds the header.
-    fn finish(mut self, repository: &Repository) -> Result<(Vec<u8>, Vec<PackedBlob>)> {
-        let blobs_end = self.bytes.len();
-        repository.key().seal_into(&encode_header(&self.blobs), &mut self.bytes)?;
-        let length =
-            u32::try_from(self.bytes.len() - blobs_end).map_err(|_| Error::misuse("a pack's header is too long"))?;
-        self.bytes.extend_from_slice(&length.to_le_bytes());
-        Ok((self.bytes, self.blobs))
     }
 }
 

@@ -1,0 +1,52 @@
+//! A pack while it is being filled.
+
+use super::encode_header;
+use crate::error::{Error, Result};
+use crate::id::BlobHandle;
+use crate::monitor::PackedBlob;
+use crate::repository::Repository;
+
+/// By how much a pack's buffer grows, in bytes.
+const PACK_GROWTH: usize = 4 * 1024 * 1024;
+
+/// A pack that is being filled, or is full and goes to the writer thread.
+#[derive(Default)]
+pub(crate) struct OpenPack {
+    pub(super) bytes: Vec<u8>,
+    pub(super) blobs: Vec<PackedBlob>,
+    /// Bytes of contents.
+    pub(super) contents: u64,
+}
+
+impl OpenPack {
+    /// Adds a sealed blob; `contents` is the length of what was sealed.
+    pub(super) fn add(
+        &mut self,
+        handle: BlobHandle,
+        sealed: &[u8],
+        uncompressed_length: Option<u32>,
+        contents: usize,
+    ) -> Result<()> {
+        let too_long = |_| Error::Limit { what: "a pack".to_owned(), limit: format!("{} bytes", u32::MAX) };
+        let offset = u32::try_from(self.bytes.len()).map_err(too_long)?;
+        let length = u32::try_from(sealed.len()).map_err(too_long)?;
+        if self.bytes.capacity() - self.bytes.len() < sealed.len() {
+            // Doubling would take twice the size of a pack.
+            self.bytes.reserve_exact(sealed.len().max(PACK_GROWTH));
+        }
+        self.bytes.extend_from_slice(sealed);
+        self.blobs.push(PackedBlob { handle, offset, length, uncompressed_length });
+        self.contents += contents as u64;
+        Ok(())
+    }
+
+    /// Adds the header.
+    pub(super) fn finish(mut self, repository: &Repository) -> Result<(Vec<u8>, Vec<PackedBlob>)> {
+        let blobs_end = self.bytes.len();
+        repository.key().seal_into(&encode_header(&self.blobs), &mut self.bytes)?;
+        let length =
+            u32::try_from(self.bytes.len() - blobs_end).map_err(|_| Error::misuse("a pack's header is too long"))?;
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        Ok((self.bytes, self.blobs))
+    }
+}
