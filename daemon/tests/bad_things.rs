@@ -93,6 +93,14 @@ fn a_repository_that_is_missing_is_absent_and_never_made_anew() {
 }
 
 #[test]
+fn a_typo_in_the_config_of_a_running_daemon_is_said_by_the_status() {
+    let daemon = Daemon::start();
+    fs::write(daemon.config(), "[plan.docs]\nsources = [\"~/source\"]\nexlude = [\"*.tmp\"]\n").expect("it is written");
+    let sentences = ["The config has a mistake; the one before stays in force.", "Did you mean `exclude`?"];
+    refused(&daemon, daemon.ctl(["status"]), 0, &sentences);
+}
+
+#[test]
 fn a_configured_target_without_a_repository_says_how_to_make_one() {
     let config = "[target.nas]\nurl = \"~/nas\"\npassword-file = \"nas.key\"\n".to_owned();
     let daemon = Daemon::start_with(Options { config: Some(config), ..Options::default() });

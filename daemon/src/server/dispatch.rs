@@ -77,6 +77,10 @@ pub(super) fn status(server: &Server) -> Status {
     let mut status = supervisor::status(&state, &server.about, cursor);
     status.targets = server.context.targets.overview();
     status.notices.extend(state.config.notices.iter().cloned());
+    // Who edited the config and looks here should not believe that the edit is in force.
+    if let Err(error) = server.context.config_file().current() {
+        status.notices.push(format!("The config has a mistake; the one before stays in force. {error}"));
+    }
     status
 }
 
