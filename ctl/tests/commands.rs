@@ -50,6 +50,19 @@ fn what_the_daemon_refuses_has_its_words_its_advice_and_its_exit_code() {
 }
 
 #[test]
+fn a_cancel_of_a_job_that_still_runs_says_that_it_is_on_its_way() {
+    for (state, said) in [("running", "being cancelled"), ("cancelled", "is cancelled")] {
+        let house = House::new(move |_, _, _| {
+            let mut job = example("job.cancel");
+            job["state"] = state.into();
+            Reply::Result(job)
+        });
+        let ended = house.run(&["cancel", "k3"]);
+        assert!(ended.code == 0 && ended.out.contains(said), "{state}: {}{}", ended.out, ended.err);
+    }
+}
+
+#[test]
 fn every_looking_command_prints_its_result_as_one_json_document() {
     let house = House::of_examples();
     for (arguments, method) in [

@@ -75,7 +75,11 @@ pub(crate) struct Cancel {
 
 impl Cancel {
     pub(crate) fn run(&self, session: &mut Session) -> Result<Exit, Failure> {
-        session.show(&JobCancel { request_id: request_id()?, job: self.id.as_str().into() }, describe)?;
+        session.show(&JobCancel { request_id: request_id()?, job: self.id.as_str().into() }, |job, out| {
+            // What runs stops at its next step; until then its state is what it was.
+            let is_over = job.state.is_final();
+            if is_over { describe(job, out) } else { vec![format!("Job {} is being cancelled.", job.id)] }
+        })?;
         Ok(Exit::Success)
     }
 }
