@@ -1,4 +1,5 @@
 //! What operations cost, by counting: calls of the storage, bytes read, threads, memory.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod common;
 

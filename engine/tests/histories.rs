@@ -1,5 +1,6 @@
 //! Random histories: the source changes, we and restic back it up in turns, and every snapshot is restored. The model
 //! is a plain copy of the folder as it was.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod common;
 
@@ -113,24 +114,24 @@ impl History {
                 // Its owner must be able to read and write it, or the history ends here for whoever is not root.
                 self.tree.mode(&path, u32::from(mode) | 0o600);
             }
-            Event::BackUp => {
-                let (summary, monitor) = back_up(&self.repository, &options(self.tree.root()));
-                // A source that shrank by half is said, and no failure of the backup.
-                assert!(
-                    monitor.failed().iter().all(|(_, why)| why.contains("less than half")),
-                    "{:?}",
-                    monitor.failed()
-                );
-                self.remember(summary.snapshot.unwrap());
-            }
-            Event::BackUpByRestic => {
-                self.place.restic().backup(self.tree.root());
-                let list = self.place.restic().snapshots();
-                self.remember(list.last().unwrap()["id"].as_str().unwrap().parse().unwrap());
-            }
+            Event::BackUp => self.back_up(),
+            Event::BackUpByRestic => self.back_up_by_restic(),
             Event::Restore { which } if self.states.is_empty() => _ = which,
             Event::Restore { which } => self.restore(usize::from(which) % self.states.len()),
         }
+    }
+
+    fn back_up(&mut self) {
+        let (summary, monitor) = back_up(&self.repository, &options(self.tree.root()));
+        // A source that shrank by half is said, and is no failure of the backup.
+        assert!(monitor.failed().iter().all(|(_, why)| why.contains("less than half")), "{:?}", monitor.failed());
+        self.remember(summary.snapshot.unwrap());
+    }
+
+    fn back_up_by_restic(&mut self) {
+        self.place.restic().backup(self.tree.root());
+        let list = self.place.restic().snapshots();
+        self.remember(list.last().unwrap()["id"].as_str().unwrap().parse().unwrap());
     }
 
     fn change(&self, which: u8, random: &mut Random) {
