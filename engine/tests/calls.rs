@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread::ThreadId;
 
 use backup_engine::archiver::{BackupOptions, backup};
@@ -110,9 +110,11 @@ fn an_unchanged_file_is_not_opened() {
     assert_eq!(opened(&watch), ["file 3"]);
 }
 
-/// Pauses at the n-th read of a file, and counts what is still read after that.
+/// Pauses at the n-th read after every thread has begun to read, and counts what is still read after that.
 struct Pauses {
     gate: Gate,
+    begin: Barrier,
+    begun: Mutex<HashSet<ThreadId>>,
     left: AtomicU64,
     after: AtomicU64,
 }
@@ -122,10 +124,15 @@ impl Monitor for Pauses {
         if delta.bytes == 0 {
             return;
         }
-        if self.gate.waiting() > 0 || self.left.load(Ordering::SeqCst) == 0 {
-            self.after.fetch_add(delta.bytes, Ordering::SeqCst);
-        } else if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.gate.pause();
+        let first = self.begun.lock().unwrap().insert(std::thread::current().id());
+        if first {
+            self.begin.wait();
+        }
+        let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        match before {
+            Ok(1) => self.gate.pause(),
+            Ok(_) => {}
+            Err(_) => _ = self.after.fetch_add(delta.bytes, Ordering::SeqCst),
         }
     }
 }
@@ -141,19 +148,21 @@ fn after_a_pause_each_thread_reads_one_step_at_most() {
     for moment in [1, 5, 20, 60] {
         let gate = Gate::new();
         let repository = create(Arc::new(MemoryStorage::new()), 2);
-        let monitor = Pauses { gate: gate.clone(), left: AtomicU64::new(moment), after: AtomicU64::new(0) };
+        let (begin, begun) = (Barrier::new(THREADS), Mutex::default());
+        let (left, after) = (AtomicU64::new(moment), AtomicU64::new(0));
+        let monitor = Pauses { gate: gate.clone(), begin, begun, left, after };
         let options = BackupOptions { threads: THREADS, ..options(tree.root()) };
         std::thread::scope(|scope| {
             let run = scope.spawn(|| backup(&lock(&repository), &options, &gate, &monitor));
-            // Who is not at the gate then is in the middle of a step, or has nothing to do.
-            while gate.waiting() == 0 {
+            // Those that read are at the gate; one may wait for the writer, which is there.
+            while gate.waiting() < THREADS && !run.is_finished() {
                 std::thread::yield_now();
             }
             gate.cancel();
             assert!(matches!(run.join().unwrap(), Err(Error::Cancelled)));
-            let after = monitor.after.load(Ordering::SeqCst);
-            assert!(after <= (THREADS * READ_STEP) as u64, "{after} bytes were read after the pause");
         });
+        let after = monitor.after.load(Ordering::SeqCst);
+        assert!(after <= (THREADS * READ_STEP) as u64, "{after} bytes were read after the pause");
     }
 }
 
