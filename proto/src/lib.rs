@@ -3,7 +3,7 @@
 //! # One session, from hello to goodbye
 //!
 //! A client finds the socket ([`endpoint`]), connects and checks who listens ([`local`]). Both sides write one JSON
-//! object a line ([`line`]). The client says `hello` with the protocol versions it knows; the server answers with
+//! object a line ([`mod@line`]). The client says `hello` with the protocol versions it knows; the server answers with
 //! the one they will speak ([`version`]). From then on the client makes calls: each is a row of the table in
 //! [`message`], with its parameters in [`params`], the right it needs, and its result ([`answer`]), which is made of
 //! nouns: [`job`], [`spec`] and [`outcome`], [`snapshot`], [`target`], [`status`]. A call that changes something carries a `request_id`,

@@ -43,8 +43,9 @@ use session::Session;
 /// the call: everything the snapshot relies on is looked up here, under it.
 ///
 /// # Errors
-/// [`Error::Cancelled`] and [`Error::Suspended`] when the gate says so; what was stored by then is listed in an index
-/// and need not be stored again. [`Error::LockLost`] if the run must begin anew. The storage's own.
+/// [`Cancelled`](crate::Error::Cancelled) and [`Suspended`](crate::Error::Suspended) when the gate says so; what was
+/// stored by then is listed in an index and need not be stored again. [`LockLost`](crate::Error::LockLost) if the run
+/// must begin anew. The storage's own.
 pub fn backup(lock: &Lock, options: &BackupOptions, gate: &Gate, monitor: &dyn Monitor) -> Result<BackupSummary> {
     let repository = lock.repository();
     let roots = Roots::new(&options.sources)?;
