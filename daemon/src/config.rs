@@ -11,6 +11,7 @@ mod plan;
 mod problem;
 mod schedule;
 mod section;
+mod socket;
 mod target;
 mod units;
 
@@ -26,6 +27,7 @@ pub use plan::{Keep, PlanConfig};
 pub use problem::{ConfigError, Problem};
 pub use schedule::{Cron, Schedule, parse_schedule};
 pub use section::did_you_mean;
+pub use socket::SocketConfig;
 pub use target::{PasswordSource, TargetConfig};
 pub use units::parse_duration;
 
@@ -40,7 +42,7 @@ const NAME_MAX: usize = 64;
 
 /// What the config may hold.
 const VOCABULARY: Vocabulary = Vocabulary {
-    known: &["target", "plan"],
+    known: &["target", "plan", "socket"],
     refused: &[(
         "conditions",
         "is not supported by this version",
@@ -55,6 +57,8 @@ pub struct Config {
     pub targets: BTreeMap<String, TargetConfig>,
     /// The plans by name.
     pub plans: BTreeMap<String, PlanConfig>,
+    /// Who may use the socket; read when the daemon starts.
+    pub socket: SocketConfig,
     /// What is understood but not yet acted upon by this version: a sentence each.
     pub notices: Vec<String>,
 }
@@ -92,6 +96,9 @@ fn read(root: &DeTable<'_>, surroundings: &Surroundings, findings: &mut Findings
             note_same_folder(&config, &name, &target, findings);
             config.targets.insert(name.value, target);
         }
+    }
+    if let Some(table) = section.table("socket", findings) {
+        config.socket = socket::read(table, findings);
     }
     for (name, table) in section.named_tables("plan", findings) {
         check_name(&name, findings);

@@ -18,11 +18,12 @@ const RING_MAX: usize = 4096;
 /// Bytes of events that are kept.
 const RING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Events that may wait for the slowest watcher.
-const WAITING_MAX: usize = 1024;
-
 /// Bytes a watcher may be behind before it is cut off.
 pub const BEHIND_MAX: u64 = 1024 * 1024;
+
+/// Events that may wait for the slowest watcher: more than fit into [`BEHIND_MAX`], of which the shortest has some 150
+/// bytes, so that the bytes alone decide who is cut off.
+const WAITING_MAX: usize = 8192;
 
 /// One event, ready to be written to any number of watchers.
 #[derive(Clone, Debug)]

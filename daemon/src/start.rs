@@ -22,7 +22,7 @@ use crate::identity::Identity;
 use crate::inbox::{Event, Inbox};
 use crate::ledger::Ledger;
 use crate::run::{Published, Run};
-use crate::server::{self, Listening, Server, Tokens};
+use crate::server::{self, Listening, Server, Shared};
 use crate::service;
 use crate::store::Store;
 use crate::supervisor::{self, About, Step};
@@ -87,7 +87,7 @@ fn build(overrides: &Overrides) -> Result<House> {
         .create(&places.state_dir)
         .map_err(Error::io("create", &places.state_dir))?;
     let state_lock = server::lock_file(&places.state_dir.join("lock"), &places.state_dir)?;
-    let listening = Listening::on(&places.socket)?;
+    let listening = Listening::on(&places.socket, config.last_good().socket.mode)?;
     let now = clock.now().wall;
     let (store, loaded) = Store::open(&places.state_dir.join("queue"), &now.strftime("%Y%m%dT%H%M%SZ").to_string())?;
     for notice in &loaded.notices {
@@ -110,8 +110,7 @@ fn build(overrides: &Overrides) -> Result<House> {
         inbox: inbox.clone(),
         published: watching,
         about,
-        tokens: Tokens::default(),
-        queries: Server::query_threads(),
+        shared: Shared::new(config.last_good().socket.has_guests()),
     };
     let run = Run { context, store, hub, desk, inbox, published };
     Ok(House { run, server, listening, events, first, _state_lock: state_lock })

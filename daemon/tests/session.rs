@@ -1,81 +1,35 @@
 //! Real clients of a real daemon: the polite, the many, the hostile and the slow; and what outlives the daemon.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use backup_testkit::caller::{Caller, kind};
 use backup_testkit::daemon::Daemon;
 use backup_testkit::programs;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-
-/// A client that speaks the protocol by hand.
-struct Client {
-    stream: UnixStream,
-    lines: BufReader<UnixStream>,
-    last_id: u64,
-}
-
-impl Client {
-    /// Connects and says nothing yet.
-    fn connect(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).expect("the daemon listens");
-        let lines = BufReader::new(stream.try_clone().expect("a stream has two ends"));
-        Self { stream, lines, last_id: 0 }
-    }
-
-    /// Connects and says hello.
-    fn hello(socket: &Path) -> Self {
-        let mut client = Self::connect(socket);
-        let welcome = client.call("hello", json!({"client": "test", "protocol": {"min": 1, "max": 1}}));
-        assert_eq!(welcome["result"]["protocol"], 1);
-        client
-    }
-
-    fn call(&mut self, method: &str, params: Value) -> Value {
-        self.last_id += 1;
-        let call = json!({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params});
-        self.send(format!("{call}\n").as_bytes());
-        let answer = self.line();
-        assert_eq!(answer["id"], self.last_id);
-        answer
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("the daemon reads");
-    }
-
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("the daemon answers");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in the line {line:?}"))
-    }
-}
-
-fn kind(answer: &Value) -> &str {
-    answer["error"]["data"]["kind"].as_str().unwrap_or("no error")
-}
 
 fn verify(request_id: &str) -> Value {
     json!({"request_id": request_id, "spec": {"kind": "verify"}})
 }
 
 /// Pauses the daemon, so that jobs stay where they are.
-fn pause(client: &mut Client) {
+fn pause(client: &mut Caller) {
     client.call("daemon.pause", json!({"request_id": "pause"}));
 }
 
 #[test]
 fn hello_comes_first_and_every_wrong_line_gets_an_answer() {
     let daemon = Daemon::start();
-    let mut client = Client::connect(&daemon.socket());
+    let mut client = Caller::connect(&daemon.socket());
     assert_eq!(kind(&client.call("daemon.status", json!({}))), "hello_required");
     assert_eq!(
         kind(&client.call("hello", json!({"client": "x", "protocol": {"min": 7, "max": 9}}))),
         "version_mismatch"
     );
-    let mut client = Client::hello(&daemon.socket());
+    let mut client = Caller::hello(&daemon.socket());
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
     for (bytes, expected) in [
         (b"{half".to_vec(), "parse_error"),
@@ -102,8 +56,8 @@ fn hello_comes_first_and_every_wrong_line_gets_an_answer() {
 fn two_hundred_clients_at_once_each_get_their_answers() {
     let daemon = Daemon::start();
     let socket = daemon.socket();
-    pause(&mut Client::hello(&socket));
-    let mut clients: Vec<Client> = (0..200).map(|_| Client::hello(&socket)).collect();
+    pause(&mut Caller::hello(&socket));
+    let mut clients: Vec<Caller> = (0..200).map(|_| Caller::hello(&socket)).collect();
     let mut ids: Vec<String> = Vec::new();
     for (number, client) in clients.iter_mut().enumerate() {
         // A hostile neighbour leaves half a line, and is not answered before it ends.
@@ -125,14 +79,14 @@ fn two_hundred_clients_at_once_each_get_their_answers() {
 #[test]
 fn what_was_acknowledged_survives_a_kill_and_the_same_request_gives_the_same_answer() {
     let mut daemon = Daemon::start();
-    let mut client = Client::hello(&daemon.socket());
+    let mut client = Caller::hello(&daemon.socket());
     pause(&mut client);
     let first = client.call("job.submit", verify("r1"));
     let job = first["result"]["jobs"][0].clone();
     let paused = client.call("job.pause", json!({"request_id": "r2", "job": job, "for_seconds": 3600}));
     daemon.kill();
     daemon.launch();
-    let mut client = Client::hello(&daemon.socket());
+    let mut client = Caller::hello(&daemon.socket());
     assert_eq!(client.call("job.submit", verify("r1"))["result"], first["result"]);
     let other = json!({"request_id": "r1", "spec": {"kind": "verify", "read_data": true}});
     assert_eq!(kind(&client.call("job.submit", other)), "request_id_conflict");
@@ -146,20 +100,20 @@ fn what_was_acknowledged_survives_a_kill_and_the_same_request_gives_the_same_ans
 #[test]
 fn a_watcher_resumes_after_a_restart_where_it_was() {
     let mut daemon = Daemon::start();
-    let mut watcher = Client::hello(&daemon.socket());
+    let mut watcher = Caller::hello(&daemon.socket());
     let first = watcher.call("events.subscribe", json!({}));
     assert_eq!(first["result"]["gap"], false);
     assert!(first["result"]["state"].is_object());
-    pause(&mut Client::hello(&daemon.socket()));
+    pause(&mut Caller::hello(&daemon.socket()));
     let event = watcher.line();
     assert_eq!((event["method"].as_str(), event["params"]["type"].as_str()), (Some("event"), Some("daemon")));
     let cursor = event["params"]["cursor"].clone();
     daemon.kill();
     daemon.launch();
-    let mut watcher = Client::hello(&daemon.socket());
+    let mut watcher = Caller::hello(&daemon.socket());
     let again = watcher.call("events.subscribe", json!({"since": cursor}));
     assert_eq!(again["result"], json!({"cursor": cursor, "gap": false}));
-    let mut stranger = Client::hello(&daemon.socket());
+    let mut stranger = Caller::hello(&daemon.socket());
     let gap = stranger.call("events.subscribe", json!({"since": 1_000_000}));
     assert_eq!(gap["result"]["gap"], true);
     assert!(gap["result"]["state"].is_object());
@@ -168,9 +122,9 @@ fn a_watcher_resumes_after_a_restart_where_it_was() {
 #[test]
 fn a_watcher_that_does_not_read_is_cut_off_and_holds_nobody_up() {
     let daemon = Daemon::start();
-    let mut watcher = Client::hello(&daemon.socket());
+    let mut watcher = Caller::hello(&daemon.socket());
     watcher.call("events.subscribe", json!({}));
-    let mut client = Client::hello(&daemon.socket());
+    let mut client = Caller::hello(&daemon.socket());
     pause(&mut client);
     let job = client.call("job.submit", verify("r"))["result"]["jobs"][0].clone();
     // Each pause of a new length is an event of some 300 bytes: together far more than a watcher may be behind.
@@ -201,7 +155,7 @@ fn a_second_daemon_on_the_same_state_is_refused_and_a_stale_socket_taken_over() 
     daemon.kill();
     assert!(daemon.socket().exists(), "a killed daemon leaves its socket");
     daemon.launch();
-    Client::hello(&daemon.socket());
+    let _ = Caller::hello(&daemon.socket());
 }
 
 #[test]
@@ -209,7 +163,7 @@ fn hangup_is_harmless_and_terminate_ends_in_order() {
     let mut daemon = Daemon::start();
     let pid = Pid::from_raw(i32::try_from(daemon.pid()).expect("a process id")).expect("a process id");
     kill_process(pid, Signal::HUP).expect("it runs");
-    Client::hello(&daemon.socket());
+    let _ = Caller::hello(&daemon.socket());
     let status = daemon.stop();
     assert_eq!(status.code(), Some(0), "{}", daemon.log());
     assert!(!daemon.socket().exists());

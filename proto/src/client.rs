@@ -177,8 +177,9 @@ impl<S: Read + Write> Wire<S> {
         self.last_id += 1;
         let wanted = Id::from(self.last_id);
         let line = encode(&Message::Call { id: wanted.clone(), method: method.to_owned(), params })?;
-        self.stream.write_all(&line)?;
-        self.stream.flush()?;
+        if let Err(error) = self.stream.write_all(&line).and_then(|()| self.stream.flush()) {
+            return Err(self.last_words(error));
+        }
         loop {
             match self.receive()? {
                 Message::Answer { id, outcome } if id == wanted => return Ok(outcome?),
@@ -188,6 +189,17 @@ impl<S: Read + Write> Wire<S> {
                 Message::Answer { .. } | Message::Call { .. } => {}
             }
         }
+    }
+
+    /// Returns why a server hung up: one that turns a caller away says so before it closes.
+    fn last_words(&mut self, broken: io::Error) -> ClientError {
+        let is_closed = matches!(broken.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+        while let Some(message) = is_closed.then(|| self.receive().ok()).flatten() {
+            if let Message::Answer { id: Id::Null, outcome: Err(error) } = message {
+                return error.into();
+            }
+        }
+        broken.into()
     }
 
     fn receive(&mut self) -> Result<Message, ClientError> {

@@ -203,8 +203,11 @@ pub struct Candidate {
 #[must_use]
 pub fn candidates(environment: &Environment, flag: Option<&Path>) -> Vec<Candidate> {
     let named = flag.map(Path::to_path_buf).or_else(|| environment.variable("BACKUPD_SOCKET"));
+    let system = Table::system(environment).socket;
     if let Some(socket) = named {
-        return vec![Candidate { socket, owner: Owner::Named }];
+        // Who names the system's socket means the system's daemon, and trusts the same user behind it.
+        let owner = if Some(&socket) == system.as_ref() { Owner::System } else { Owner::Named };
+        return vec![Candidate { socket, owner }];
     }
     let mut list = Vec::new();
     if environment.uid != 0 {
@@ -215,8 +218,7 @@ pub fn candidates(environment: &Environment, flag: Option<&Path>) -> Vec<Candida
         let socket = table.socket.or_else(|| state_dir.map(|folder| folder.join(SOCKET)));
         list.extend(socket.map(|socket| Candidate { socket, owner: Owner::User }));
     }
-    let system = Table::system(environment);
-    list.extend(system.socket.map(|socket| Candidate { socket, owner: Owner::System }));
+    list.extend(system.map(|socket| Candidate { socket, owner: Owner::System }));
     list
 }
 

@@ -9,6 +9,12 @@ use crate::error::{ErrorKind, RpcError};
 /// connections cannot exhaust the memory of a small machine.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of a text as an [`Id`] at most, so that an error always fits into a line with the id it answers.
+pub const ID_BYTES_MAX: usize = 1024;
+
+/// Bytes that a [`LineSplitter`] keeps for lines to come once it has none: that of a usual call.
+const IDLE_BYTES: usize = 16 * 1024;
+
 /// The id by which an answer is matched to its call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -112,8 +118,10 @@ fn decode_object(mut object: Map<String, Value>) -> Result<Message, Undecodable>
     let id = match object.remove("id") {
         None => None,
         Some(Value::Null) => Some(Id::Null),
-        Some(Value::Number(number)) => Some(Id::Number(number)),
-        Some(Value::String(text)) => Some(Id::Text(text)),
+        Some(Value::Number(number)) if is_exact(&number) => Some(Id::Number(number)),
+        Some(Value::Number(_)) => return Err(invalid(Id::Null, "a number as `id` must fit into 64 bits")),
+        Some(Value::String(text)) if text.len() <= ID_BYTES_MAX => Some(Id::Text(text)),
+        Some(Value::String(_)) => return Err(invalid(Id::Null, "a text as `id` may have 1,024 bytes")),
         Some(_) => return Err(invalid(Id::Null, "`id` must be a number or a text")),
     };
     let known_id = id.clone().unwrap_or(Id::Null);
@@ -128,6 +136,13 @@ fn decode_object(mut object: Map<String, Value>) -> Result<Message, Undecodable>
         (None, Some(id)) => decode_answer(id, object),
         (None, None) => Err(invalid(known_id, "`method` is missing")),
     }
+}
+
+/// Tells whether a number goes back as it came; one that was rounded would name another call.
+fn is_exact(number: &Number) -> bool {
+    /// Every whole number up to here is a double of its own.
+    const DOUBLE_MAX: f64 = 9_007_199_254_740_992.0;
+    number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|double| double.abs() < DOUBLE_MAX)
 }
 
 fn decode_answer(id: Id, mut object: Map<String, Value>) -> Result<Message, Undecodable> {
@@ -212,10 +227,20 @@ pub struct LineSplitter {
 impl LineSplitter {
     /// Adds bytes as they came. Take out every line before adding more: that is what bounds the memory.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.start);
-        self.scanned -= self.start;
-        self.start = 0;
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Returns how many bytes there are of a line whose end has not come yet, once every whole line was taken out.
+    #[must_use]
+    pub fn begun_bytes(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// Throws away the line that has begun, with what is still to come of it.
+    pub fn skip_line(&mut self) {
+        self.start = self.buffer.len();
+        self.is_skipping = true;
+        self.drop_taken();
     }
 
     /// Returns the next whole line without its newline, or none when more bytes are needed. Blank lines are skipped.
@@ -247,15 +272,23 @@ impl LineSplitter {
     }
 
     fn wait_for_more(&mut self) -> Option<Result<&[u8], Undecodable>> {
-        self.scanned = self.buffer.len();
+        let is_too_long = !self.is_skipping && self.buffer.len() - self.start > LINE_BYTES_MAX;
+        self.is_skipping |= is_too_long;
         if self.is_skipping {
-            self.start = self.scanned;
-        } else if self.scanned - self.start > LINE_BYTES_MAX {
-            self.start = self.scanned;
-            self.is_skipping = true;
-            return Some(Err(too_long()));
+            self.start = self.buffer.len();
         }
-        None
+        self.drop_taken();
+        is_too_long.then(|| Err(too_long()))
+    }
+
+    /// Gives up what was taken out; one long line must not cost its length for as long as the connection lives.
+    fn drop_taken(&mut self) {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        self.scanned = self.buffer.len();
+        if self.buffer.len() < IDLE_BYTES {
+            self.buffer.shrink_to(IDLE_BYTES);
+        }
     }
 }
 

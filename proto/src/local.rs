@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::bulk::BulkReader;
 use crate::client::{ClientError, Connection};
 use crate::endpoint::{Candidate, Owner};
+use crate::error::ErrorKind;
 use crate::event::{Cursor, Event, Topic};
 use crate::message::Call;
 use crate::params::{EventsSubscribe, SnapshotCat};
@@ -200,15 +201,23 @@ impl Iterator for Events {
     }
 }
 
-/// Connects, and tries again for as long as the patience lasts while nobody listens.
+/// Connects, and tries again for as long as the patience lasts while nobody listens or there is no room.
 fn reopen(candidate: &Candidate, name: &str, patience: Duration) -> Result<LocalConnection, ClientError> {
     for wait in waits(patience) {
         match open(candidate, name) {
-            Err(ClientError::NoDaemon { .. } | ClientError::Lost(_)) => std::thread::sleep(wait),
+            Err(error) if may_pass(&error) => std::thread::sleep(wait),
             outcome => return outcome,
         }
     }
     open(candidate, name)
+}
+
+fn may_pass(error: &ClientError) -> bool {
+    match error {
+        ClientError::NoDaemon { .. } | ClientError::Lost(_) => true,
+        ClientError::Remote(error) => matches!(error.data.kind, ErrorKind::Busy | ErrorKind::Stopping),
+        _ => false,
+    }
 }
 
 /// Growing waits that add up to the patience.

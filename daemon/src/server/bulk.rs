@@ -9,25 +9,19 @@ use backup_proto::bulk::BulkWriter;
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::params::{BulkToken, SnapshotCat};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::Server;
+use super::limits::{BULK_PATIENCE, FRAMES_MAX, TOKEN_BYTES_MAX, TOKEN_LIFE, TOKENS_MAX};
+use super::writer::put;
 use crate::clock::Now;
 use crate::context::Context;
 use crate::inbox::Caller;
 use crate::query;
 
-/// How long a token may be used.
-const TOKEN_LIFE: Duration = Duration::from_secs(60);
-
-/// Tokens that wait to be used.
-const TOKENS_MAX: usize = 1024;
-
-/// Frames that wait for a slow reader.
-const FRAMES_MAX: usize = 8;
-
 /// The tokens that were given out and not used.
 #[derive(Debug, Default)]
-pub struct Tokens {
+pub(super) struct Tokens {
     waiting: Mutex<BTreeMap<String, Grant>>,
 }
 
@@ -36,6 +30,15 @@ struct Grant {
     uid: u32,
     expires: Duration,
     what: SnapshotCat,
+    /// What the request takes while it waits.
+    bytes: usize,
+}
+
+/// What a bulk connection is to carry, and the thread that it has for it.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    what: SnapshotCat,
+    _thread: OwnedSemaphorePermit,
 }
 
 impl Tokens {
@@ -49,19 +52,21 @@ impl Tokens {
             RpcError::new(ErrorKind::Internal, format!("the system gives no random numbers: {error}"), "Try again.")
         })?;
         let token = hex::encode(bytes);
+        let bytes = serde_json::to_vec(&what).map_or(TOKEN_BYTES_MAX, |json| json.len());
         let mut waiting = self.lock();
         waiting.retain(|_, grant| grant.expires > now.boot);
-        if waiting.len() >= TOKENS_MAX {
+        let all_bytes: usize = waiting.values().map(|grant| grant.bytes).sum();
+        if waiting.len() >= TOKENS_MAX || all_bytes + bytes > TOKEN_BYTES_MAX {
             let message = "too many tokens wait to be used";
             return Err(RpcError::new(ErrorKind::Busy, message, "Use or wait for some of them."));
         }
-        waiting.insert(token.clone(), Grant { uid: caller.uid, expires: now.boot + TOKEN_LIFE, what });
+        waiting.insert(token.clone(), Grant { uid: caller.uid, expires: now.boot + TOKEN_LIFE, what, bytes });
         let expires = now.wall.checked_add(TOKEN_LIFE).unwrap_or(now.wall);
         Ok(BulkToken { token, expires, size_bytes: None })
     }
 
     /// Takes a token back; it does not work a second time.
-    pub(super) fn redeem(&self, caller: Caller, token: &str, now: Now) -> Result<SnapshotCat, RpcError> {
+    fn redeem(&self, caller: Caller, token: &str, now: Now) -> Result<SnapshotCat, RpcError> {
         let grant = self.lock().remove(token).filter(|grant| grant.uid == caller.uid && grant.expires > now.boot);
         grant.map(|grant| grant.what).ok_or_else(|| {
             let message = "the token is unknown, used or too old";
@@ -75,12 +80,24 @@ impl Tokens {
     }
 }
 
+/// Takes a token back for a connection that is to carry what it stands for.
+pub(super) fn redeem(server: &Server, caller: Caller, token: &str) -> Result<Delivery, RpcError> {
+    // The thread first: a token that could not be used now is good for another try.
+    let thread = Arc::clone(&server.shared.bulk).try_acquire_owned().map_err(|_| {
+        let message = "too many bulk connections are open";
+        RpcError::new(ErrorKind::Busy, message, "End some of them, then try again with the same token.")
+    })?;
+    let what = server.shared.tokens.redeem(caller, token, server.context.clock.now())?;
+    Ok(Delivery { what, _thread: thread })
+}
+
 /// Writes the frames of what a token stood for.
-pub(super) async fn send<W: AsyncWrite + Unpin>(mut output: W, context: Arc<Context>, what: SnapshotCat) {
+pub(super) async fn send<W: AsyncWrite + Unpin>(mut output: W, context: Arc<Context>, delivery: Delivery) {
+    let Delivery { what, _thread } = delivery;
     let (frames, mut waiting) = mpsc::channel(FRAMES_MAX);
     let reading = tokio::task::spawn_blocking(move || produce(&context, &what, frames));
     while let Some(frame) = waiting.recv().await {
-        if output.write_all(&frame).await.is_err() {
+        if !put(&mut output, &frame, BULK_PATIENCE, || false).await {
             // The reader is gone; dropping the channel ends the other side at its next frame.
             break;
         }

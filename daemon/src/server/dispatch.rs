@@ -40,7 +40,11 @@ pub(super) fn is_quick(request: &Request) -> bool {
 
 /// Answers a call.
 pub(super) async fn answer(server: &Arc<Server>, caller: Caller, request: Request) -> Result<Value, RpcError> {
-    rights::check(caller, server.about.uid, request.method())?;
+    let method = request.method();
+    rights::check(caller, server, method)?;
+    if method.is_change {
+        tracing::info!(uid = caller.uid, pid = caller.pid, method = method.name, "asked for a change");
+    }
     let state = || Arc::clone(&server.published.borrow().state);
     match &request {
         Request::RpcDiscover(_) => Ok(openrpc()),
@@ -52,7 +56,7 @@ pub(super) async fn answer(server: &Arc<Server>, caller: Caller, request: Reques
             to_value(&supervisor::job_reasons(&state(), &params.job, now.wall)?)
         }
         Request::SnapshotCat(params) => {
-            to_value(&server.tokens.give(caller, params.clone(), server.context.clock.now())?)
+            to_value(&server.shared.tokens.give(caller, params.clone(), server.context.clock.now())?)
         }
         Request::JobFailures(params) => page::<FailedItem>(server, &params.job, params.page.clone()).await,
         Request::JobPlanned(params) => page::<PlannedItem>(server, &params.job, params.page.clone()).await,
@@ -64,9 +68,7 @@ pub(super) async fn answer(server: &Arc<Server>, caller: Caller, request: Reques
             configure(server).await;
             server.desk.ask(&server.inbox, caller, request).await
         }
-        changed if changed.method().is_change && is_quick(changed) => {
-            server.desk.ask(&server.inbox, caller, request).await
-        }
+        changed if method.is_change && is_quick(changed) => server.desk.ask(&server.inbox, caller, request).await,
         _ => query(server, caller, request).await,
     }
 }
@@ -94,19 +96,23 @@ async fn configure(server: &Server) {
 
 /// Answers on a thread; a change is remembered like one of the loop's.
 async fn query(server: &Arc<Server>, caller: Caller, request: Request) -> Result<Value, RpcError> {
-    let is_change = request.method().is_change;
+    let Some(id) = request.request_id().cloned() else { return ask(server, request).await };
+    let Some(_changing) = server.shared.begin_change(&id) else {
+        let message = "a change with this `request_id` is being made";
+        return Err(RpcError::new(ErrorKind::Busy, message, "Ask again with the same one for the answer."));
+    };
     let known = server.published.borrow().state.remembered(caller, &request);
     if let Some(answer) = known {
         return answer;
     }
-    let context = Arc::clone(&server.context);
-    let asked = request.clone();
-    let answer = on_thread(server, move || query::answer(&context, &asked)).await?;
-    if !is_change {
-        return Ok(answer);
-    }
+    let answer = ask(server, request.clone()).await?;
     configure(server).await;
     server.desk.remember(&server.inbox, caller, request, answer).await
+}
+
+async fn ask(server: &Arc<Server>, request: Request) -> Result<Value, RpcError> {
+    let context = Arc::clone(&server.context);
+    on_thread(server, move || query::answer(&context, &request)).await
 }
 
 async fn page<T: Entry + Send + 'static>(
@@ -129,7 +135,7 @@ async fn on_thread(
     server: &Server,
     work: impl FnOnce() -> Result<Value, RpcError> + Send + 'static,
 ) -> Result<Value, RpcError> {
-    let _permit = server.queries.acquire().await;
+    let _permit = server.shared.queries.acquire().await;
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a question was not answered");
         let message = "the daemon made a mistake while it looked";

@@ -1,19 +1,24 @@
 //! The socket: in a folder of its own, taken over only when nobody listens on it any more.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use interprocess::local_socket::tokio::Listener;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use rustix::fs::OFlags;
 
+use super::folder;
 use crate::error::{Error, Result};
 
 /// The longest path of a socket in bytes: the system's field less its end mark.
 const PATH_MAX: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
+
+/// How often a lock file that went away while it was locked is made anew.
+const LOCK_TRIES: usize = 16;
 
 /// A socket that is listened on, and the lock that keeps it ours.
 pub struct Listening {
@@ -22,18 +27,19 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Listens on a socket.
+    /// Listens on a socket of this mode.
     ///
     /// # Errors
-    /// When another daemon does, when the path is too long, or something else than a socket is in the way.
-    pub fn on(path: &Path) -> Result<Self> {
+    /// When another daemon does, when the path is too long, something else than a socket is in the way, or others
+    /// could replace it.
+    pub fn on(path: &Path, mode: u32) -> Result<Self> {
         let length = path.as_os_str().as_bytes().len();
         if length > PATH_MAX {
             let problem = format!("the path has {length} bytes and a socket's may have {PATH_MAX}");
             return Err(Error::Socket { path: path.to_path_buf(), problem });
         }
         if let Some(folder) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::io("create", folder))?;
+            folder::prepare(folder, path, mode)?;
         }
         // Whoever holds the lock listens; a socket file without one is left from a daemon that died.
         let lock = lock_file(&path.with_added_extension("lock"), path)?;
@@ -50,6 +56,8 @@ impl Listening {
             _ => Err(error),
         });
         let listener = listener.map_err(Error::io("listen on", path))?;
+        // Only now and not through the listener: the process's mask would take from it what is to be opened.
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(Error::io("open to others", path))?;
         Ok(Self { listener, _lock: lock })
     }
 }
@@ -65,13 +73,26 @@ fn listen(path: &Path, with_mode: bool) -> io::Result<Listener> {
 /// # Errors
 /// [`Error::AlreadyRunning`] when another process holds it.
 pub fn lock_file(path: &Path, what: &Path) -> Result<File> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file = file.map_err(Error::io("open", path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::AlreadyRunning { path: what.to_path_buf() }),
-        Err(TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
+    for _ in 0..LOCK_TRIES {
+        // A link somebody left here would make and lock a file elsewhere.
+        let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(no_follow);
+        let file = options.open(path).map_err(Error::io("open", path))?;
+        match file.try_lock() {
+            Ok(()) if is_still_at(&file, path) => return Ok(file),
+            // Somebody cleaned up between the two: a lock on a file without a name keeps nobody out.
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::AlreadyRunning { path: what.to_path_buf() }),
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
+        }
     }
+    Err(Error::io("lock", path)(ErrorKind::Interrupted.into()))
+}
+
+fn is_still_at(file: &File, path: &Path) -> bool {
+    let id = |found: &fs::Metadata| (found.dev(), found.ino());
+    matches!((&file.metadata(), &fs::symlink_metadata(path)), (Ok(ours), Ok(there)) if id(ours) == id(there))
 }
 
 #[cfg(test)]
@@ -87,14 +108,14 @@ mod tests {
         let home = tempfile::tempdir_in("/tmp").unwrap();
         let path = home.path().join("run/s");
         runtime().block_on(async {
-            let first = Listening::on(&path).unwrap();
-            assert!(matches!(Listening::on(&path), Err(Error::AlreadyRunning { .. })));
+            let first = Listening::on(&path, 0o600).unwrap();
+            assert!(matches!(Listening::on(&path, 0o600), Err(Error::AlreadyRunning { .. })));
             assert!(std::os::unix::net::UnixStream::connect(&path).is_ok(), "the first still listens");
             drop(first);
             // What a daemon that was killed leaves: a socket file that nobody listens on.
             drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
             assert!(path.exists());
-            assert!(Listening::on(&path).is_ok());
+            assert!(Listening::on(&path, 0o600).is_ok());
         });
     }
 
@@ -103,22 +124,56 @@ mod tests {
         let home = tempfile::tempdir_in("/tmp").unwrap();
         runtime().block_on(async {
             let long = home.path().join("x".repeat(120));
-            let error = Listening::on(&long).err().unwrap().to_string();
+            let error = Listening::on(&long, 0o600).err().unwrap().to_string();
             assert!(error.contains("may have"), "{error}");
             let file = home.path().join("file");
             fs::write(&file, "precious").unwrap();
-            assert!(Listening::on(&file).err().unwrap().to_string().contains("no socket"));
+            assert!(Listening::on(&file, 0o600).err().unwrap().to_string().contains("no socket"));
             assert_eq!(fs::read(&file).unwrap(), b"precious");
         });
     }
 
     #[test]
+    fn a_link_in_the_place_of_the_lock_is_not_followed() {
+        let home = tempfile::tempdir_in("/tmp").unwrap();
+        let (path, elsewhere) = (home.path().join("s"), home.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&elsewhere, home.path().join("s.lock")).unwrap();
+        runtime().block_on(async {
+            let error = Listening::on(&path, 0o600).err().unwrap().to_string();
+            assert!(error.contains("s.lock"), "{error}");
+        });
+        assert!(!elsewhere.exists(), "nothing was made where the link leads");
+    }
+
+    #[test]
+    fn a_lock_on_a_file_that_was_replaced_is_no_lock() {
+        let home = tempfile::tempdir_in("/tmp").unwrap();
+        let path = home.path().join("s.lock");
+        let first = lock_file(&path, &path).unwrap();
+        assert!(is_still_at(&first, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_still_at(&first, &path));
+        fs::write(&path, "").unwrap();
+        assert!(!is_still_at(&first, &path));
+    }
+
+    #[test]
+    fn a_socket_that_is_opened_to_others_is_so_whatever_the_mask_of_the_process() {
+        let home = tempfile::tempdir_in("/tmp").unwrap();
+        let path = home.path().join("backupd/s");
+        runtime().block_on(async {
+            let _listening = Listening::on(&path, 0o666).unwrap();
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o666, 0o711));
+        });
+    }
+
+    #[test]
     fn socket_and_folder_are_closed_to_others() {
-        use std::os::unix::fs::PermissionsExt;
         let home = tempfile::tempdir_in("/tmp").unwrap();
         let path = home.path().join("run/s");
         runtime().block_on(async {
-            let _listening = Listening::on(&path).unwrap();
+            let _listening = Listening::on(&path, 0o600).unwrap();
             let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
             assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
         });

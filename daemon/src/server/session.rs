@@ -1,210 +1,219 @@
 //! One connection from hello to goodbye: every line gets an answer, whatever is in it.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::event::Subscribed;
-use backup_proto::line::{Id, LineSplitter, Message, decode, encode};
+use backup_proto::line::{Id, LineSplitter, Message, decode};
 use backup_proto::message::Request;
 use backup_proto::params::{BulkOpen, BulkOpened, EventsSubscribe, Hello};
 use backup_proto::version::{SUPPORTED, Welcome};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::sleep;
 
-use super::writer::{Out, Watch, write};
+use super::bulk::Delivery;
+use super::limits::{HELLO_PATIENCE, IN_FLIGHT_MAX, LINE_BYTES_FREE, LINE_PATIENCE, READ_BYTES};
+use super::outbox::Outbox;
+use super::room::{Place, Room};
+use super::writer::{Watch, write};
 use super::{Server, bulk, dispatch, rights};
 use crate::inbox::Caller;
-
-/// Calls of one connection that are worked on at a time; who sends more is not read until some are answered.
-const IN_FLIGHT_MAX: usize = 16;
-
-/// Answers that may wait for a slow reader before its calls are not read any more.
-const ANSWERS_MAX: usize = 16;
-
-/// How long a peer may take to say hello.
-const HELLO_PATIENCE: Duration = Duration::from_secs(30);
-
-/// Bytes that are read at once.
-const READ_BYTES: usize = 16 * 1024;
 
 /// Serves one connection until it is closed.
 pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S, caller: Caller, server: Arc<Server>) {
     let (mut input, output) = tokio::io::split(stream);
-    let (answers, waiting) = mpsc::channel(ANSWERS_MAX);
+    let (answers, waiting) = mpsc::channel(IN_FLIGHT_MAX);
     let writing = tokio::spawn(write(output, waiting, Arc::clone(&server.hub)));
-    let mut session = Session {
-        caller,
-        server: Arc::clone(&server),
-        answers,
-        in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
-        has_said_hello: false,
-        bulk: None,
-    };
+    let outbox = Outbox { answers, room: Room::new(&server.shared) };
+    let mut session = Session { caller, server, outbox, has_said_hello: false, long_line: None, delivery: None };
     session.read(&mut input).await;
-    let bulk = session.bulk.take();
+    let (delivery, server) = (session.delivery.take(), Arc::clone(&session.server));
     // The writer ends when the last answer is given: those on their way hold the channel open.
     drop(session);
-    if let (Ok(Some(output)), Some(what)) = (writing.await, bulk) {
-        bulk::send(output, Arc::clone(&server.context), what).await;
+    if let (Ok(Some(output)), Some(delivery)) = (writing.await, delivery) {
+        bulk::send(output, Arc::clone(&server.context), delivery).await;
     }
 }
 
 struct Session {
     caller: Caller,
     server: Arc<Server>,
-    answers: mpsc::Sender<Out>,
-    in_flight: Arc<Semaphore>,
+    outbox: Outbox,
     has_said_hello: bool,
+    /// What the line that is being read has taken, if it is a long one.
+    long_line: Option<OwnedSemaphorePermit>,
     /// Set when the connection is to carry bytes from now on.
-    bulk: Option<backup_proto::params::SnapshotCat>,
+    delivery: Option<Delivery>,
 }
 
 impl Session {
-    /// Reads lines and answers them, until the peer stops sending or the connection becomes a bulk one.
+    /// Reads lines and answers them, until the peer stops sending, takes too long, or the connection becomes a bulk one.
     async fn read<R: AsyncRead + Unpin>(&mut self, input: &mut R) {
         let mut lines = LineSplitter::default();
         let mut buffer = vec![0; READ_BYTES];
+        let mut patience = pin!(sleep(HELLO_PATIENCE));
+        let mut is_inside_line = false;
         loop {
-            let read = match self.has_said_hello {
+            let read = tokio::select! {
+                // What has come is looked at first: the server may have kept the peer waiting itself.
+                biased;
+                read = input.read(&mut buffer) => read,
                 // A writer that has given up on the peer ends the session too.
-                true => tokio::select! {
-                    read = input.read(&mut buffer) => read,
-                    () = self.answers.closed() => return,
-                },
-                false => match tokio::time::timeout(HELLO_PATIENCE, input.read(&mut buffer)).await {
-                    Ok(read) => read,
-                    Err(_) => return,
-                },
+                () = self.outbox.answers.closed() => return,
+                () = &mut patience, if is_inside_line || !self.has_said_hello => {
+                    self.refuse(Id::Null, too_slow(self.has_said_hello)).await;
+                    return;
+                }
             };
             let Ok(length @ 1..) = read else { return };
             lines.push(&buffer[..length]);
-            while let Some(line) = lines.next_line() {
-                let message = line.and_then(decode);
-                let is_open = match message {
-                    Ok(message) => self.take(message).await,
-                    Err(undecodable) => self.say(undecodable.into_answer()).await,
-                };
-                if !is_open || self.bulk.is_some() {
-                    return;
-                }
+            let had_hello = self.has_said_hello;
+            let Some(lines_read) = self.take_lines(&mut lines).await else { return };
+            // Each line has its own time; the first ones share that of hello, so that none can be dribbled for ever.
+            let begins = lines.begun_bytes() > 0 && (!is_inside_line || lines_read > 0);
+            if self.has_said_hello && (begins || !had_hello) {
+                patience.set(sleep(LINE_PATIENCE));
             }
+            is_inside_line = lines.begun_bytes() > 0;
         }
     }
 
+    /// Takes every whole line; returns how many there were, or none when the connection is of no more use.
+    async fn take_lines(&mut self, lines: &mut LineSplitter) -> Option<usize> {
+        let mut count = 0;
+        while let Some(line) = lines.next_line() {
+            let message = line.and_then(decode);
+            count += 1;
+            // What a long line took is held until it is answered.
+            let place = self.outbox.room.enter(self.long_line.take()).await?;
+            let is_open = match message {
+                Ok(message) => self.take(message, place).await,
+                Err(undecodable) => self.outbox.say(place, undecodable.id, Err(undecodable.error)).await,
+            };
+            if !is_open || self.delivery.is_some() {
+                return None;
+            }
+        }
+        if lines.begun_bytes() > LINE_BYTES_FREE && self.long_line.is_none() {
+            self.long_line = Arc::clone(&self.server.shared.long_lines).try_acquire_owned().ok();
+            if self.long_line.is_none() {
+                lines.skip_line();
+                return self.refuse(Id::Null, too_many_long_lines()).await.then_some(count);
+            }
+        }
+        Some(count)
+    }
+
     /// Takes one message; false when the connection is of no more use.
-    async fn take(&mut self, message: Message) -> bool {
+    async fn take(&mut self, message: Message, place: Place) -> bool {
         match message {
-            Message::Call { id, method, params } => self.call(id, &method, params).await,
+            Message::Call { id, method, params } => self.call(place, id, &method, params).await,
             // A notification asks for nothing, and a server has asked nothing that could be answered.
             Message::Notification { .. } | Message::Answer { .. } => true,
         }
     }
 
-    async fn call(&mut self, id: Id, method: &str, params: Value) -> bool {
+    async fn call(&mut self, place: Place, id: Id, method: &str, params: Value) -> bool {
         let request = match Request::decode(method, params) {
             Ok(request) if self.has_said_hello || matches!(request, Request::Hello(_)) => request,
-            Ok(_) => return self.refuse(id, hello_required(method)).await,
-            Err(_) if !self.has_said_hello => return self.refuse(id, hello_required(method)).await,
-            Err(error) => return self.refuse(id, error).await,
+            Err(error) if self.has_said_hello || method == "hello" => {
+                return self.outbox.say(place, id, Err(error)).await;
+            }
+            Ok(_) | Err(_) => return self.outbox.say(place, id, Err(hello_required(method))).await,
         };
         match request {
-            Request::Hello(hello) => self.hello(id, &hello).await,
-            Request::EventsSubscribe(params) => self.subscribe(id, params).await,
-            Request::BulkOpen(params) => self.open_bulk(id, &params).await,
+            Request::Hello(hello) => {
+                let outcome = self.hello(&hello);
+                self.outbox.say(place, id, outcome).await
+            }
+            Request::EventsSubscribe(params) => self.subscribe(place, id, params).await,
+            Request::BulkOpen(params) => {
+                let outcome = self.open_bulk(&params);
+                self.outbox.say(place, id, outcome).await
+            }
             request if dispatch::is_quick(&request) => {
                 let outcome = dispatch::answer(&self.server, self.caller, request).await;
-                self.say(Message::Answer { id, outcome }).await
+                self.outbox.say(place, id, outcome).await
             }
-            request => self.answer_later(id, request).await,
+            request => {
+                self.answer_later(place, id, request);
+                true
+            }
         }
     }
 
-    async fn hello(&mut self, id: Id, hello: &Hello) -> bool {
-        let outcome = SUPPORTED.agree(hello.protocol).and_then(|protocol| {
-            dispatch::to_value(&Welcome {
-                protocol,
-                server: format!("backupd {}", self.server.about.version),
-                instance_id: self.server.about.instance_id.clone(),
-                capabilities: Vec::new(),
-            })
-        });
-        self.has_said_hello |= outcome.is_ok();
-        self.say(Message::Answer { id, outcome }).await
+    fn hello(&mut self, hello: &Hello) -> Result<Value, RpcError> {
+        let protocol = SUPPORTED.agree(hello.protocol)?;
+        self.has_said_hello = true;
+        dispatch::to_value(&Welcome {
+            protocol,
+            server: format!("backupd {}", self.server.about.version),
+            instance_id: self.server.about.instance_id.clone(),
+            capabilities: Vec::new(),
+        })
     }
 
     /// Gives the present state, or what happened since, and then events; the first picture and the events overlap
     /// rather than leave a hole between them.
-    async fn subscribe(&mut self, id: Id, params: EventsSubscribe) -> bool {
+    async fn subscribe(&mut self, place: Place, id: Id, params: EventsSubscribe) -> bool {
         let method = Request::EventsSubscribe(params.clone()).method();
-        if let Err(error) = rights::check(self.caller, self.server.about.uid, method) {
-            return self.refuse(id, error).await;
+        if let Err(error) = rights::check(self.caller, &self.server, method) {
+            return self.outbox.say(place, id, Err(error)).await;
         }
         let subscription = self.server.hub.subscribe(params.since);
         let wants_state = params.since.is_none() || subscription.gap;
         let state = wants_state.then(|| Box::new(dispatch::status(&self.server)));
         let subscribed = Subscribed { cursor: subscription.cursor, gap: subscription.gap, state };
-        let outcome = dispatch::to_value(&subscribed);
-        match encode(&Message::Answer { id: id.clone(), outcome }) {
-            Ok(line) => {
-                let watch = Watch { replay: subscription.replay, events: subscription.events, topics: params.topics };
-                self.answers.send(Out::Subscribe(line, Box::new(watch))).await.is_ok()
-            }
-            Err(error) => self.refuse(id, error).await,
-        }
+        let watch = Watch { replay: subscription.replay, events: subscription.events, topics: params.topics };
+        self.outbox.begin_watch(place, id, dispatch::to_value(&subscribed), watch).await
     }
 
-    async fn open_bulk(&mut self, id: Id, params: &BulkOpen) -> bool {
+    fn open_bulk(&mut self, params: &BulkOpen) -> Result<Value, RpcError> {
         let method = Request::BulkOpen(params.clone()).method();
-        let granted = rights::check(self.caller, self.server.about.uid, method)
-            .and_then(|()| self.server.tokens.redeem(self.caller, &params.token, self.server.context.clock.now()));
-        match granted {
-            Ok(what) => {
-                self.bulk = Some(what);
-                let outcome = dispatch::to_value(&BulkOpened { size_bytes: None });
-                self.say(Message::Answer { id, outcome }).await
-            }
-            Err(error) => self.refuse(id, error).await,
-        }
+        rights::check(self.caller, &self.server, method)?;
+        self.delivery = Some(bulk::redeem(&self.server, self.caller, &params.token)?);
+        dispatch::to_value(&BulkOpened { size_bytes: None })
     }
 
     /// Answers what may take long beside the calls that follow it.
-    async fn answer_later(&self, id: Id, request: Request) -> bool {
-        let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else { return false };
-        let (server, caller, answers) = (Arc::clone(&self.server), self.caller, self.answers.clone());
+    fn answer_later(&self, place: Place, id: Id, request: Request) {
+        let (server, caller, outbox) = (Arc::clone(&self.server), self.caller, self.outbox.clone());
         tokio::spawn(async move {
             let outcome = dispatch::answer(&server, caller, request).await;
-            let _ = answers.send(Out::Line(line(id, outcome))).await;
-            drop(permit);
+            outbox.say(place, id, outcome).await;
         });
-        true
     }
 
+    /// Says what is wrong with no call in particular.
     async fn refuse(&self, id: Id, error: RpcError) -> bool {
-        self.say(Message::Answer { id, outcome: Err(error) }).await
+        match self.outbox.room.enter(None).await {
+            Some(place) => self.outbox.say(place, id, Err(error)).await,
+            None => false,
+        }
     }
-
-    async fn say(&self, message: Message) -> bool {
-        let bytes = match message {
-            Message::Answer { id, outcome } => line(id, outcome),
-            other => encode(&other).unwrap_or_default(),
-        };
-        self.answers.send(Out::Line(bytes)).await.is_ok()
-    }
-}
-
-/// Writes an answer; one that is too long becomes the error that says so.
-fn line(id: Id, outcome: Result<Value, RpcError>) -> Vec<u8> {
-    encode(&Message::Answer { id: id.clone(), outcome })
-        .or_else(|error| encode(&Message::Answer { id, outcome: Err(error) }))
-        // What is left is an error whose id is the longest line there is.
-        .or_else(|error| encode(&Message::Answer { id: Id::Null, outcome: Err(error) }))
-        .unwrap_or_default()
 }
 
 fn hello_required(method: &str) -> RpcError {
     let method = &method[..method.floor_char_boundary(100)];
     let message = format!("`{method}` was called before `hello`");
     RpcError::new(ErrorKind::HelloRequired, message, "Call `hello` first, with the protocol versions you speak.")
+}
+
+fn too_slow(has_said_hello: bool) -> RpcError {
+    if has_said_hello {
+        let message =
+            format!("a line was begun and not ended for {} s; the connection is closed", LINE_PATIENCE.as_secs());
+        return RpcError::new(ErrorKind::InvalidRequest, message, "End every message with a newline, soon.");
+    }
+    let message = format!("nobody said `hello` for {} s; the connection is closed", HELLO_PATIENCE.as_secs());
+    RpcError::new(ErrorKind::HelloRequired, message, "Connect when there is something to say, and say `hello` first.")
+}
+
+fn too_many_long_lines() -> RpcError {
+    let message =
+        format!("too many lines of more than {LINE_BYTES_FREE} bytes are being read; this one was thrown away");
+    RpcError::new(ErrorKind::Busy, message, "Send it again later.")
 }

@@ -8,19 +8,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
+use super::limits::{WATCH_LOOK, WRITE_PATIENCE};
+use super::outbox::Out;
 use crate::hub::{BEHIND_MAX, Hub, Line};
-
-/// How long a peer may take to read anything at all before the connection is given up.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
-
-/// What a session gives its writer.
-#[derive(Debug)]
-pub(super) enum Out {
-    /// A whole line to write.
-    Line(Vec<u8>),
-    /// The answer to a subscription, and then its events.
-    Subscribe(Vec<u8>, Box<Watch>),
-}
 
 /// A subscription to write.
 #[derive(Debug)]
@@ -47,19 +37,17 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
     loop {
         let is_written = tokio::select! {
             biased;
-            line = lines.recv() => match line {
+            out = lines.recv() => match out {
                 None => return Some(output),
-                Some(Out::Line(bytes)) => put(&mut output, &bytes).await,
-                Some(Out::Subscribe(answer, new)) => {
-                    let is_written = begin(&mut output, &answer, &new).await;
-                    watch = Some(new);
-                    is_written
-                }
+                Some(out) => answer(&mut output, out, &mut watch).await,
             },
             event = next(&mut watch) => match event {
-                Ok(line) if hub.position() - line.position > BEHIND_MAX => false,
-                Ok(line) if watch.as_ref().is_some_and(|watch| watch.wants(&line)) => put(&mut output, &line.bytes).await,
-                Ok(_) => true,
+                Ok(line) => {
+                    let is_wanted = watch.as_ref().is_some_and(|watch| watch.wants(&line));
+                    let keeps_up = || hub.position() - line.position <= BEHIND_MAX;
+                    // One who stands still for a while is no nuisance before that much waits for them.
+                    keeps_up() && (!is_wanted || put(&mut output, &line.bytes, WATCH_LOOK, keeps_up).await)
+                }
                 Err(_) => false,
             },
         };
@@ -71,6 +59,19 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
     }
 }
 
+/// Writes an answer, and what happened since for one who begins to watch.
+async fn answer<W: AsyncWrite + Unpin>(output: &mut W, out: Out, watch: &mut Option<Box<Watch>>) -> bool {
+    let Out { line, watch: new, _place, _kept } = out;
+    let mut is_written = put(output, &line, WRITE_PATIENCE, || false).await;
+    if let Some(mut new) = new {
+        for line in std::mem::take(&mut new.replay).iter().filter(|line| new.wants(line)) {
+            is_written = is_written && put(output, &line.bytes, WRITE_PATIENCE, || false).await;
+        }
+        *watch = Some(new);
+    }
+    is_written
+}
+
 /// Waits for the next event; for ever when nothing is watched.
 async fn next(watch: &mut Option<Box<Watch>>) -> Result<Line, RecvError> {
     match watch {
@@ -79,22 +80,21 @@ async fn next(watch: &mut Option<Box<Watch>>) -> Result<Line, RecvError> {
     }
 }
 
-async fn begin<W: AsyncWrite + Unpin>(output: &mut W, answer: &[u8], watch: &Watch) -> bool {
-    if !put(output, answer).await {
-        return false;
-    }
-    for line in watch.replay.iter().filter(|line| watch.wants(line)) {
-        if !put(output, &line.bytes).await {
-            return false;
+/// Writes all of a line; false when the peer is gone, or takes nothing for as long as the patience lasts and is not
+/// to be waited for any longer.
+pub(super) async fn put<W: AsyncWrite + Unpin>(
+    output: &mut W,
+    bytes: &[u8],
+    patience: Duration,
+    may_wait_on: impl Fn() -> bool,
+) -> bool {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match tokio::time::timeout(patience, output.write(rest)).await {
+            Ok(Ok(length @ 1..)) => rest = &rest[length..],
+            Err(_) if may_wait_on() => {}
+            _ => return false,
         }
     }
-    true
-}
-
-async fn put<W: AsyncWrite + Unpin>(output: &mut W, bytes: &[u8]) -> bool {
-    let written = async {
-        output.write_all(bytes).await?;
-        output.flush().await
-    };
-    matches!(tokio::time::timeout(WRITE_PATIENCE, written).await, Ok(Ok(())))
+    matches!(tokio::time::timeout(patience, output.flush()).await, Ok(Ok(())))
 }

@@ -97,6 +97,17 @@ fn a_server_that_hangs_up_or_talks_nonsense_is_an_error() {
 }
 
 #[test]
+fn a_server_that_turned_the_caller_away_has_said_why() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let error = RpcError::new(ErrorKind::Busy, "too many", "later");
+    let line = encode(&Message::Answer { id: Id::Null, outcome: Err(error.clone()) }).unwrap();
+    theirs.write_all(&line).unwrap();
+    drop(theirs);
+    let refused = Connection::open(ours, "t").unwrap_err();
+    assert!(matches!(refused, ClientError::Remote(remote) if remote == error));
+}
+
+#[test]
 fn bulk_bytes_start_right_behind_the_answer() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let server = thread::spawn(move || {

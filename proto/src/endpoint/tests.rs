@@ -151,6 +151,15 @@ fn a_named_socket_is_tried_alone() {
 }
 
 #[test]
+fn the_systems_socket_is_the_systems_also_when_it_is_named() {
+    let named = user(&[("HOME", "/home/ada"), ("BACKUPD_SOCKET", "/run/backupd/backupd.sock")]);
+    assert_eq!(
+        candidates(&named, None),
+        [Candidate { socket: "/run/backupd/backupd.sock".into(), owner: Owner::System }]
+    );
+}
+
+#[test]
 fn root_and_the_homeless_try_the_systems_socket_alone() {
     for uid in [0, 1000] {
         let list = candidates(&environment(Platform::Linux, uid, &[]), None);

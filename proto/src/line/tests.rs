@@ -111,6 +111,36 @@ fn an_endless_line_is_reported_once_takes_no_memory_and_the_next_line_is_read() 
 }
 
 #[test]
+fn a_line_that_is_skipped_ends_where_it_ends_and_gives_its_memory_back() {
+    let mut splitter = LineSplitter::default();
+    splitter.push(&vec![b'x'; LINE_BYTES_MAX / 2]);
+    assert!(splitter.next_line().is_none());
+    assert_eq!(splitter.begun_bytes(), LINE_BYTES_MAX / 2);
+    splitter.skip_line();
+    assert_eq!(splitter.begun_bytes(), 0);
+    splitter.push(b"end\nnext\n");
+    assert_eq!(splitter.next_line().unwrap().unwrap(), b"next");
+    assert!(splitter.next_line().is_none());
+    assert!(splitter.buffer.capacity() <= IDLE_BYTES, "{} bytes are kept", splitter.buffer.capacity());
+}
+
+#[test]
+fn an_id_comes_back_as_it_was_or_is_refused() {
+    for id in ["0", "-7", "18446744073709551615", "-9223372036854775808", "1.5", "\"\"", "null"] {
+        let Ok(Message::Call { id: read, .. }) = decode(call_with(id).as_bytes()) else { panic!("{id} is an id") };
+        assert_eq!(id_value(&read).to_string(), id);
+    }
+    let long = format!("{:?}", "x".repeat(ID_BYTES_MAX + 1));
+    for id in ["18446744073709551616", "1e300", "-1e16", "[1]", "{}", "true", &long] {
+        assert_eq!(kind_of(call_with(id).as_bytes()), ErrorKind::InvalidRequest, "{id}");
+    }
+}
+
+fn call_with(id: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"hello"}}"#)
+}
+
+#[test]
 fn blank_lines_and_carriage_returns_are_no_messages() {
     let mut splitter = LineSplitter::default();
     splitter.push(b"\n\r\n  \na\n\n");
