@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use backup_engine::Class;
 
+use crate::store::Shortage;
+
 /// What the daemon's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -41,6 +43,9 @@ pub enum Error {
         /// Why not, as the end of the sentence.
         problem: String,
     },
+    /// There is too little room on the disk that holds the state.
+    #[error("{}", .0.sentence())]
+    NoRoom(Shortage),
     /// The store has given up: what it holds is safe, but nothing new can be written.
     #[error("the state cannot be written any more: {problem}")]
     Fenced {
@@ -62,7 +67,14 @@ impl Error {
             Self::Config { .. } | Self::Socket { .. } => Class::Misuse,
             Self::Io { source, .. } => Class::of_io(source),
             Self::AlreadyRunning { .. } | Self::Fenced { .. } => Class::Transient,
+            Self::NoRoom(_) => Class::Full,
         }
+    }
+
+    /// Tells whether the disk was full, or a quota used up.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self.class(), Class::Full | Class::Quota)
     }
 
     /// Says in one sentence what a person can do about it.
@@ -73,6 +85,7 @@ impl Error {
             Self::Io { source, .. } => backup_engine::error::advice_for(Class::of_io(source)),
             Self::AlreadyRunning { .. } => "Stop that one first, or give this one its own --state-dir and --socket.",
             Self::Socket { .. } => "Give another path with --socket.",
+            Self::NoRoom(_) => "Free some space on it; what waits goes on by itself then.",
             Self::Fenced { .. } => "Check the device that holds the state folder, then start the daemon again.",
         }
     }

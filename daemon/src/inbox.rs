@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::job::Ended;
+use crate::store::Shortage;
 
 /// Events that may wait; who sends more waits too.
 pub const INBOX_MAX: usize = 1024;
@@ -49,6 +50,8 @@ pub enum Event {
     },
     /// The configuration was read again.
     Configured(Arc<Config>),
+    /// The disk that holds the state has too little room, or has enough again.
+    Room(Option<Shortage>),
     /// A deadline has passed, or the daemon has just started.
     Tick,
     /// The daemon is to end: running jobs stop at a checkpoint.

@@ -9,6 +9,8 @@ use backup_proto::status::Pause;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::store::Shortage;
+
 /// Attempts that are remembered one by one; older ones are only counted.
 const ATTEMPTS_MAX: usize = 50;
 
@@ -226,6 +228,8 @@ pub enum How {
     Cancelled,
     /// Because the gate said `suspend`: it goes on with a new attempt.
     Suspended,
+    /// Because the daemon's own state took nothing more: it goes on with a new attempt when there is room.
+    NoRoom(Shortage),
 }
 
 /// What an attempt has done.

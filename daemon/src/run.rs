@@ -1,11 +1,13 @@
 //! The loop: takes what is in the inbox, asks `step`, stores what has changed, then does what follows.
 
+mod storing;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use backup_engine::Gate;
-use backup_proto::error::{Class, ErrorKind, RpcError};
+use backup_proto::error::RpcError;
 use backup_proto::event::{Cursor, EventBody};
 use backup_proto::job::JobId;
 use tokio::sync::{mpsc, watch};
@@ -13,18 +15,15 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Now;
 use crate::context::Context;
 use crate::desk::Desk;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hub::Hub;
 use crate::inbox::{Event, Inbox};
-use crate::store::{Change, Store};
+use crate::store::{Change, Shortage, Store};
 use crate::supervisor::{self, Action, State, Step};
-use crate::{service, worker};
+use crate::{conditions, service, worker};
 
 /// Events that are taken in together and synced once.
 const BATCH_MAX: usize = 256;
-
-/// How long to wait before what could not be stored is tried again.
-const STORE_AGAIN: Duration = Duration::from_secs(5);
 
 /// How often the locks of running jobs are refreshed, in time that includes sleep.
 const LOCKS_EVERY: Duration = Duration::from_secs(backup_engine::limits::LOCK_REFRESH_SECONDS);
@@ -63,6 +62,11 @@ struct Running {
     gates: BTreeMap<JobId, Gate>,
     /// Events whose changes could not be stored yet, oldest first.
     parked: VecDeque<Event>,
+    /// What a start changed, until it is stored.
+    unstored: Vec<Change>,
+    /// What was wrong with the room on the disk when it was looked at last, or when it refused.
+    shortage: Option<Shortage>,
+    room_looked: Option<Duration>,
     wake: Option<Duration>,
     locks_refreshed: Duration,
     has_ended: bool,
@@ -79,13 +83,13 @@ impl Run {
             run: self,
             gates: BTreeMap::new(),
             parked: VecDeque::new(),
+            unstored: first.changes,
+            shortage: None,
+            room_looked: None,
             wake: None,
             locks_refreshed: now.boot,
             has_ended: false,
         };
-        if !first.changes.is_empty() {
-            running.run.store.commit(first.changes).await?;
-        }
         running.take_in(vec![Event::Tick]).await?;
         while !running.has_ended {
             let batch = running.next_batch(&mut events).await;
@@ -116,30 +120,36 @@ impl Running {
 
     /// How long to wait for events.
     fn patience(&self) -> Option<Duration> {
-        let again = (!self.parked.is_empty()).then_some(STORE_AGAIN);
+        let is_short = self.shortage.is_some() || self.run.published.borrow().state.shortage.is_some();
+        let has_waiting = is_short || !self.parked.is_empty() || !self.unstored.is_empty();
+        let again = has_waiting.then_some(conditions::LOOK_AGAIN);
         let locks = (!self.gates.is_empty()).then_some(LOCKS_LOOK);
         [self.wake, again, locks, service::watchdog_interval()].into_iter().flatten().min()
     }
 
     /// Takes in events; when they cannot be stored together, each by itself, so that each client learns its own fate.
-    async fn take_in(&mut self, batch: Vec<Event>) -> Result<()> {
+    async fn take_in(&mut self, mut batch: Vec<Event>) -> Result<()> {
         service::watchdog();
         let now = self.run.context.clock.now();
         self.refresh_locks(now);
-        if !self.try_batch(batch.clone(), now).await? {
-            for event in batch {
-                let is_alone = self.parked.is_empty() && self.try_batch(vec![event.clone()], now).await?;
-                if !is_alone {
-                    self.put_off(event);
-                }
+        self.look_at_room(now, &mut batch).await;
+        let Some(refusal) = self.try_batch(batch.clone(), now).await? else { return Ok(()) };
+        let is_single = batch.len() == 1;
+        for event in batch {
+            let refused = match self.parked.is_empty() && !is_single {
+                true => self.try_batch(vec![event.clone()], now).await?,
+                false => Some(refusal.clone()),
+            };
+            if let Some(refusal) = refused {
+                self.put_off(event, &refusal);
             }
         }
         Ok(())
     }
 
-    /// Steps through events, stores the changes of all with one sync, then does what follows. False when they could
-    /// not be stored; nothing has happened then.
-    async fn try_batch(&mut self, batch: Vec<Event>, now: Now) -> Result<bool> {
+    /// Steps through events, stores the changes of all with one sync, then does what follows. Returns the answer for
+    /// clients when they could not be stored; nothing has happened then.
+    async fn try_batch(&mut self, batch: Vec<Event>, now: Now) -> Result<Option<RpcError>> {
         let mut state = State::clone(&self.run.published.borrow().state);
         let mut changes: Vec<Change> = Vec::new();
         let mut actions = Vec::new();
@@ -150,20 +160,13 @@ impl Running {
             actions.extend(step.actions);
             self.wake = step.wake;
         }
-        let commit = match changes.is_empty() {
-            true => None,
-            false => match self.run.store.commit(changes).await {
-                Ok(sequence) => Some(sequence),
-                Err(error @ Error::Fenced { .. }) => return Err(error),
-                Err(error) => {
-                    tracing::error!(%error, advice = error.advice(), "a change cannot be stored");
-                    return Ok(false);
-                }
-            },
+        let commit = match self.store(changes).await? {
+            Ok(commit) => commit,
+            Err(refusal) => return Ok(Some(refusal)),
         };
         self.publish_state(state, commit);
         self.act(actions, commit, now);
-        Ok(true)
+        Ok(None)
     }
 
     fn publish_state(&mut self, state: State, commit: Option<u64>) {
@@ -227,15 +230,13 @@ impl Running {
     }
 
     /// A client is told that its change was refused; what a worker said is kept until it can be stored.
-    fn put_off(&mut self, event: Event) {
+    fn put_off(&mut self, event: Event, refusal: &RpcError) {
         match event {
             Event::Request { ticket, .. } | Event::Answered { ticket, .. } => {
-                let message = "the change could not be stored, so it was not made";
-                let advice = "Free some space on the device that holds the daemon's state, then ask again.";
-                let error = RpcError::with_class(ErrorKind::StateUnwritable, Class::Full, message, advice);
-                self.run.desk.answer(ticket, Err(error));
+                self.run.desk.answer(ticket, Err(refusal.clone()));
             }
-            Event::Tick => {}
+            // Both come again by themselves.
+            Event::Tick | Event::Room(_) => {}
             other => self.parked.push_back(other),
         }
     }

@@ -24,8 +24,8 @@ use crate::ledger::Ledger;
 use crate::run::{Published, Run};
 use crate::server::{self, Listening, Server, Shared};
 use crate::service;
-use crate::store::Store;
-use crate::supervisor::{self, About, Step};
+use crate::store::{Loaded, Store};
+use crate::supervisor::{self, About, State, Step};
 use crate::targets::{Targets, TargetsOptions};
 
 /// Everything a daemon needs before its first event.
@@ -90,19 +90,16 @@ fn build(overrides: &Overrides) -> Result<House> {
     let listening = Listening::on(&places.socket, config.last_good().socket.mode)?;
     let now = clock.now().wall;
     let (store, loaded) = Store::open(&places.state_dir.join("queue"), &now.strftime("%Y%m%dT%H%M%SZ").to_string())?;
-    for notice in &loaded.notices {
-        tracing::warn!("{notice}");
-    }
     let ledger = Ledger::open(&places.state_dir)?;
     let about = about(&places, clock.as_ref());
     let targets = open_targets(&places, &config, &clock)?;
-    let (mut state, first) = supervisor::load(&loaded.contents, config.last_good(), clock.time_zone(), about.uid, now);
-    state.notices.extend(loaded.notices);
+    let sequence = loaded.sequence;
+    let (state, first) = first_state(loaded, &config, clock.as_ref(), about.uid);
     let context = Arc::new(Context::new(Arc::clone(&clock), targets, ledger));
     let (inbox, events) = Inbox::new();
-    let hub = Arc::new(Hub::new(loaded.sequence));
+    let hub = Arc::new(Hub::new(sequence));
     let desk = Arc::new(Desk::default());
-    let (published, watching) = watch::channel(Published { state: Arc::new(state), cursor: Cursor(loaded.sequence) });
+    let (published, watching) = watch::channel(Published { state: Arc::new(state), cursor: Cursor(sequence) });
     let server = Server {
         context: Arc::clone(&context),
         hub: Arc::clone(&hub),
@@ -114,6 +111,18 @@ fn build(overrides: &Overrides) -> Result<House> {
     };
     let run = Run { context, store, hub, desk, inbox, published };
     Ok(House { run, server, listening, events, first, _state_lock: state_lock })
+}
+
+/// Makes the state to begin with of what was stored, and says what was not as it should be.
+fn first_state(loaded: Loaded, config: &ConfigFile, clock: &dyn Clock, uid: u32) -> (State, Step) {
+    for notice in &loaded.notices {
+        tracing::warn!("{notice}");
+    }
+    let (mut state, first) =
+        supervisor::load(&loaded.contents, config.last_good(), clock.time_zone(), uid, clock.now().wall);
+    state.notices.extend(loaded.notices);
+    state.shortage = loaded.shortage;
+    (state, first)
 }
 
 /// Serves and works until the loop has ended, then closes what has to be closed.

@@ -85,7 +85,11 @@ impl Targets {
     pub fn open(options: TargetsOptions) -> Result<Self> {
         let known = KnownTargets::open(&options.state)?;
         let locks = Arc::new(Locks::open(&options.state)?);
-        locks.remove_left_behind()?;
+        match locks.remove_left_behind() {
+            // The locks stay on record, and are looked for again when their target is used.
+            Err(error) if error.is_full() => tracing::warn!(%error, "locks that were left behind stay on record"),
+            done => done?,
+        }
         Ok(Self { options, known, locks, open: Mutex::default(), looks: Mutex::default() })
     }
 

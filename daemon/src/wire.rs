@@ -45,6 +45,12 @@ pub fn rpc_error(error: &Error) -> RpcError {
     RpcError::with_class(kind_of(error), class_of(error.class()), error.to_string(), error.advice())
 }
 
+/// Returns why the daemon's own state cannot be written as the answer to a call.
+#[must_use]
+pub fn state_error(error: &crate::error::Error) -> RpcError {
+    RpcError::with_class(ErrorKind::StateUnwritable, class_of(error.class()), error.to_string(), error.advice())
+}
+
 /// Returns an error of the engine as the end of a job.
 #[must_use]
 pub fn job_error(error: &Error) -> JobError {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::disk::Disk;
 use super::files;
 use super::frame::{Change, decode_changes, encode_changes};
 use crate::error::{Error, Result};
@@ -21,7 +22,7 @@ const HEADER: usize = 16 + 4 + 8 + 8;
 pub type Contents = BTreeMap<String, Vec<u8>>;
 
 /// Writes a checkpoint of everything up to a sequence.
-pub(super) fn write(folder: &Path, sequence: u64, contents: &Contents) -> Result<()> {
+pub(super) fn write(disk: &Disk, folder: &Path, sequence: u64, contents: &Contents) -> Result<()> {
     let path = files::checkpoint_path(folder, sequence);
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&[0; 4]);
@@ -35,7 +36,7 @@ pub(super) fn write(folder: &Path, sequence: u64, contents: &Contents) -> Result
     }
     let checksum = crc32fast::hash(&bytes[20..]);
     bytes[16..20].copy_from_slice(&checksum.to_le_bytes());
-    files::write_whole(&path, &bytes)
+    disk.write_whole(&path, &bytes)
 }
 
 /// Reads a checkpoint; `None` when it is not what was written.
@@ -67,7 +68,7 @@ mod tests {
     fn a_checkpoint_reads_back_and_nothing_less_than_the_whole_of_it_does() {
         let folder = tempfile::tempdir().unwrap();
         let contents: Contents = (0..5).map(|n| (format!("job/{n}"), vec![n; 10])).collect();
-        write(folder.path(), 42, &contents).unwrap();
+        write(&Disk::default(), folder.path(), 42, &contents).unwrap();
         let path = files::checkpoint_path(folder.path(), 42);
         assert_eq!(read(&path).unwrap(), Some((42, contents)));
         let bytes = std::fs::read(&path).unwrap();

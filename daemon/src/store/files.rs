@@ -1,10 +1,10 @@
-//! Names of the store's files, and how a file is replaced so that a power cut leaves the old one or the new one.
+//! Names of the store's files, and what becomes of those that cannot be used.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::disk::Disk;
 use crate::error::{Error, Result};
 
 /// Returns the path of the journal file whose first record has this sequence.
@@ -30,32 +30,19 @@ pub(super) fn numbered(folder: &Path, prefix: &str, suffix: &str) -> Result<Vec<
     Ok(numbers)
 }
 
-/// Writes a file beside its place, syncs it, moves it there and syncs the folder.
+/// Replaces a file so that a power cut leaves the old one or the new one.
 pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
-    let temporary = path.with_extension("tmp");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(Error::io("create", &temporary))?;
-    file.write_all(contents).and_then(|()| file.sync_all()).map_err(Error::io("write", &temporary))?;
-    fs::rename(&temporary, path).map_err(Error::io("rename", &temporary))?;
-    match path.parent() {
-        Some(folder) => sync_folder(folder),
-        None => Ok(()),
-    }
+    Disk::default().write_whole(path, contents)
 }
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|file| file.sync_all()).map_err(Error::io("sync", folder))
+    Disk::default().sync_folder(folder)
 }
 
 /// Moves something that cannot be used out of the way, under a name that says so; returns the new path. It is
 /// never deleted: it may be all that is left of something.
-pub(super) fn set_aside(path: &Path, stamp: &str) -> Result<PathBuf> {
+pub(crate) fn set_aside(path: &Path, stamp: &str) -> Result<PathBuf> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     for number in 0_u32.. {
         let suffix = if number == 0 { String::new() } else { format!("-{number}") };
@@ -66,12 +53,4 @@ pub(super) fn set_aside(path: &Path, stamp: &str) -> Result<PathBuf> {
         }
     }
     unreachable!("a folder cannot hold four billion names")
-}
-
-/// Removes a file; one that is gone already is fine.
-pub(super) fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
-        _ => Ok(()),
-    }
 }

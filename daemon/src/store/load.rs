@@ -1,18 +1,19 @@
 //! Opening a store: finds the truth among checkpoints and journal files, and brings the copy in sled in line.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, Contents};
+use super::disk::Disk;
 use super::journal::{self, Flaw, JournalWriter};
-use super::queue::{Found, Queue};
+use super::queue::{Found, PATIENCE, Queue};
+use super::room::Room;
 use super::writer::{Writer, apply};
 use super::{Loaded, files};
 use crate::error::{Error, Result};
 
 /// Name of sled's folder inside the store's.
-const QUEUE_FOLDER: &str = "queue";
+pub(super) const QUEUE_FOLDER: &str = "queue";
 
 /// What could be read of checkpoints and journal.
 #[derive(Default)]
@@ -30,43 +31,88 @@ struct Truth {
     notices: Vec<String>,
 }
 
+impl Truth {
+    fn is_damaged(&self) -> bool {
+        self.is_incomplete || !self.damaged.is_empty()
+    }
+
+    /// Nothing was found, neither whole nor damaged.
+    fn lost_all(&self) -> bool {
+        self.sequence == 0 && self.last.is_none()
+    }
+
+    /// Tells whether the copy in sled may know more.
+    fn needs_copy(&self) -> bool {
+        self.is_damaged() || self.lost_all()
+    }
+}
+
 /// Opens the store in a folder.
-pub(super) fn open(folder: &Path, stamp: &str) -> Result<(Writer, Loaded)> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::io("create", folder))?;
+pub(super) fn open(disk: &Disk, folder: &Path, stamp: &str) -> Result<(Writer, Loaded)> {
+    disk.create_folder(folder)?;
+    remove_unfinished(disk, folder)?;
+    let mut room = Room::open(disk, folder);
     let mut truth = read_truth(folder)?;
-    let (mut queue, found) = open_queue(&folder.join(QUEUE_FOLDER), stamp, &mut truth.notices)?;
-    salvage(&mut truth, found);
-    queue.replace(&truth.contents, truth.sequence);
-    let is_damaged = truth.is_incomplete || !truth.damaged.is_empty();
-    let journal = match truth.last.take().filter(|_| !is_damaged) {
-        Some((path, length)) => JournalWriter::open(&path, length)?,
-        None => {
-            if is_damaged {
-                // What could be read is made safe before the files it came from are moved.
-                truth.sequence += 1;
-                checkpoint::write(folder, truth.sequence, &truth.contents)?;
-                truth.checkpointed = truth.sequence;
-                set_damaged_aside(&mut truth, stamp)?;
-            }
-            JournalWriter::create(folder, truth.sequence + 1)?
+    let shortage = room.look(false);
+    // On a full disk sled can only be read, and that is worth it when there is something to learn from it.
+    let gave_up_queue = shortage.is_some() && !truth.needs_copy();
+    let queue = if gave_up_queue { Queue::absent() } else { begin_queue(folder, stamp, &mut truth)? };
+    let journal = match go_on(disk, folder, stamp, &mut truth) {
+        Ok(journal) => Some(journal),
+        Err(error) if error.is_full() => {
+            truth.notices.push(format!("nothing can be stored until there is room: {error}"));
+            None
         }
+        Err(error) => return Err(error),
     };
     let loaded = Loaded {
         contents: truth.contents.clone(),
         sequence: truth.sequence,
         notices: std::mem::take(&mut truth.notices),
+        shortage,
     };
     let writer = Writer {
+        disk: disk.clone(),
         folder: folder.to_path_buf(),
+        stamp: stamp.to_owned(),
+        room,
         journal,
         queue,
         contents: truth.contents,
         sequence: truth.sequence,
         checkpointed: truth.checkpointed,
         bytes: 0,
+        gave_up_queue,
         fence: None,
     };
     Ok((writer, loaded))
+}
+
+/// Makes ready to write behind what was read.
+fn go_on(disk: &Disk, folder: &Path, stamp: &str, truth: &mut Truth) -> Result<JournalWriter> {
+    let is_damaged = truth.is_damaged();
+    if let Some((path, length)) = truth.last.take().filter(|_| !is_damaged) {
+        return JournalWriter::open(disk, &path, length);
+    }
+    if is_damaged {
+        // What could be read is made safe before the files it came from are moved.
+        truth.sequence += 1;
+        checkpoint::write(disk, folder, truth.sequence, &truth.contents)?;
+        truth.checkpointed = truth.sequence;
+        set_damaged_aside(truth, stamp)?;
+    }
+    JournalWriter::create(disk, folder, truth.sequence + 1)
+}
+
+/// Removes what was written beside its place when the daemon ended; nothing relies on it.
+fn remove_unfinished(disk: &Disk, folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "tmp") && path.is_file() {
+            disk.remove(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn read_truth(folder: &Path) -> Result<Truth> {
@@ -114,9 +160,17 @@ fn replay(truth: &mut Truth, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Opens the copy in sled, takes from it what the journal has lost, and makes it equal to what is known then.
+fn begin_queue(folder: &Path, stamp: &str, truth: &mut Truth) -> Result<Queue> {
+    let (mut queue, found) = open_queue(&folder.join(QUEUE_FOLDER), stamp, &mut truth.notices)?;
+    salvage(truth, found);
+    queue.replace(&truth.contents, truth.sequence);
+    Ok(queue)
+}
+
 /// Opens sled; what cannot be opened is set aside and begun anew, and a second failure is lived with.
 fn open_queue(path: &Path, stamp: &str, notices: &mut Vec<String>) -> Result<(Queue, Option<Found>)> {
-    match Queue::open(path) {
+    match Queue::open(path, PATIENCE) {
         Ok((queue, found)) => Ok((queue, Some(found))),
         Err(problem) => {
             let is_there = fs::symlink_metadata(path).is_ok();
@@ -127,7 +181,7 @@ fn open_queue(path: &Path, stamp: &str, notices: &mut Vec<String>) -> Result<(Qu
                     aside.display()
                 ));
             }
-            match Queue::open(path) {
+            match Queue::open(path, PATIENCE) {
                 Ok((queue, _)) => Ok((queue, None)),
                 Err(problem) => {
                     notices.push(format!("the daemon works without its copy of the queue: {problem}"));
@@ -142,9 +196,8 @@ fn open_queue(path: &Path, stamp: &str, notices: &mut Vec<String>) -> Result<(Qu
 /// further.
 fn salvage(truth: &mut Truth, found: Option<Found>) {
     let Some(found) = found else { return };
-    let is_damaged = truth.is_incomplete || !truth.damaged.is_empty();
-    let lost_all = truth.sequence == 0 && truth.last.is_none() && found.applied > 0;
-    if !(is_damaged || lost_all) || found.applied < truth.sequence {
+    let lost_all = truth.lost_all() && found.applied > 0;
+    if !(truth.is_damaged() || lost_all) || found.applied < truth.sequence {
         return;
     }
     truth.notices.push("the lost part of the journal was taken from the queue's copy".into());

@@ -4,17 +4,21 @@
 //! commit ─► journal (frame, fdatasync) ─► acknowledged ─► copy in sled
 //!                  │
 //!                  └─ now and then: checkpoint, new journal file, old ones removed
+//! full:   the reserve makes room for ends, pauses, cancellations; then sled and journal are given up until there is room
 //! start:  newest good checkpoint + journal = the truth ─► sled compared with it, corrected or built anew
 //! ```
 //! The rules: a change is acknowledged only after its sync; a failed sync is final, because the kernel forgets what
 //! it could not write; what cannot be read is set aside as `*.bad-TIME`, never deleted, and said.
 
 mod checkpoint;
+mod disk;
 pub(crate) mod files;
 mod frame;
 mod journal;
+mod limits;
 mod load;
 mod queue;
+mod room;
 mod writer;
 
 use std::path::Path;
@@ -23,7 +27,9 @@ use std::sync::mpsc;
 use tokio::sync::oneshot;
 
 pub use checkpoint::Contents;
+use disk::Disk;
 pub use frame::Change;
+pub use room::Shortage;
 
 use crate::error::{Error, Result};
 
@@ -42,6 +48,8 @@ pub struct Loaded {
     pub sequence: u64,
     /// What was not as it should be, a sentence each.
     pub notices: Vec<String>,
+    /// What is wrong with the room on the disk, if anything is.
+    pub shortage: Option<Shortage>,
 }
 
 impl Store {
@@ -51,7 +59,11 @@ impl Store {
     /// # Errors
     /// When the folder cannot be read or written. Damage is no error: what can be read is used.
     pub fn open(folder: &Path, stamp: &str) -> Result<(Self, Loaded)> {
-        let (writer, loaded) = load::open(folder, stamp)?;
+        Self::open_on(&Disk::default(), folder, stamp)
+    }
+
+    fn open_on(disk: &Disk, folder: &Path, stamp: &str) -> Result<(Self, Loaded)> {
+        let (writer, loaded) = load::open(disk, folder, stamp)?;
         let (requests, inbox) = mpsc::channel();
         std::thread::Builder::new()
             .name("store".into())
@@ -63,15 +75,30 @@ impl Store {
     /// Commits changes: all of them or none. Returns their sequence when they are durable.
     ///
     /// # Errors
-    /// [`Error::Fenced`] when nothing can be written any more; else the changes were refused and may be tried again.
+    /// [`Error::Fenced`] when nothing can be written any more, [`Error::NoRoom`] while the disk is full; were refused then and may be tried again.
     pub async fn commit(&self, changes: Vec<Change>) -> Result<u64> {
         self.ask(changes).await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// The same as [`Store::look`] for tests, which are plain threads.
+    #[cfg(test)]
+    fn look_blocking(&self, in_doubt: bool) -> Option<Shortage> {
+        tokio::runtime::Builder::new_current_thread().build().ok()?.block_on(self.look(in_doubt))
     }
 
     /// The same as [`Store::commit`] for tests, which are plain threads.
     #[cfg(test)]
     fn commit_blocking(&self, changes: Vec<Change>) -> Result<u64> {
         self.ask(changes).blocking_recv().unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Says whether there is too little room on the disk. `in_doubt` if there was too little before: then there has to
+    /// be more than enough, and what was given up for lack of it is built anew.
+    pub async fn look(&self, in_doubt: bool) -> Option<Shortage> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.requests.send(writer::Request::Look { in_doubt, reply });
+        // A store that is gone says so to the next commit.
+        answer.await.unwrap_or(None)
     }
 
     /// Writes a checkpoint, brings the copy in sled up to date and stops the store.
@@ -97,5 +124,7 @@ fn gone() -> Error {
     Error::Fenced { problem: "the store has stopped".into() }
 }
 
+#[cfg(test)]
+mod full_tests;
 #[cfg(test)]
 mod tests;

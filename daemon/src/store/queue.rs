@@ -11,10 +11,11 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
 
 use super::checkpoint::Contents;
+use super::files;
 use super::frame::{Change, Record};
 
-/// How long sled may take to open before it counts as hung. Measured: 60 ms at most.
-const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long sled may take to open or to close before it counts as hung. Measured: 60 ms at most.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Records that may wait for sled before it counts as hung.
 const BACKLOG_MAX: usize = 4096;
@@ -50,27 +51,57 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Opens the folder; says what was in it, or why it cannot be used.
-    pub(super) fn open(path: &Path) -> Result<(Self, Found), String> {
+    /// Opens the folder; says what was in it, or why it cannot be used. What does not answer in time is left to itself.
+    pub(super) fn open(path: &Path, patience: Duration) -> Result<(Self, Found), String> {
         let (commands, inbox) = mpsc::sync_channel(BACKLOG_MAX);
         let (opened, answer) = mpsc::sync_channel(1);
         let path = path.to_path_buf();
-        let body = move || {
-            if catch_unwind(AssertUnwindSafe(|| serve(&path, &opened, &inbox))).is_err() {
-                tracing::warn!("sled panicked; the queue's copy is built anew at the next start");
+        spawn(move || match open_tree(&path) {
+            Ok((db, found)) => {
+                let _ = opened.send(Ok(found));
+                serve(db, &inbox);
             }
-        };
-        std::thread::Builder::new().name("queue".into()).spawn(body).map_err(|error| error.to_string())?;
-        match answer.recv_timeout(OPEN_PATIENCE) {
+            // Nobody to tell is one who does not wait any more.
+            Err(error) => drop(opened.send(Err(error.to_string()))),
+        })?;
+        match answer.recv_timeout(patience) {
             Ok(found) => Ok((Self { commands: Some(commands) }, found?)),
             Err(mpsc::RecvTimeoutError::Timeout) => Err("it does not answer".into()),
             Err(mpsc::RecvTimeoutError::Disconnected) => Err("it cannot be read without a crash".into()),
         }
     }
 
+    /// Opens the folder without waiting for it, after it was given up. A copy that is still held by a thread that
+    /// hangs, or cannot be opened for another reason, is set aside.
+    pub(super) fn reopen(path: &Path, stamp: &str) -> Self {
+        let (commands, inbox) = mpsc::sync_channel(BACKLOG_MAX);
+        let (path, stamp) = (path.to_path_buf(), stamp.to_owned());
+        let begun = spawn(move || {
+            let opened = open_tree(&path).or_else(|error| {
+                let aside = files::set_aside(&path, &stamp)?;
+                tracing::warn!(%error, "the queue's copy was set aside as {} and is built anew", aside.display());
+                open_tree(&path)
+            });
+            match opened {
+                Ok((db, _)) => serve(db, &inbox),
+                Err(error) => tracing::warn!(%error, "the queue's copy is built anew at the next start"),
+            }
+        });
+        if let Err(problem) = begun {
+            tracing::warn!(problem, "the daemon works without its copy of the queue");
+            return Self::absent();
+        }
+        Self { commands: Some(commands) }
+    }
+
     /// Makes a handle to nothing: the daemon works without its copy.
     pub(super) fn absent() -> Self {
         Self { commands: None }
+    }
+
+    /// Tells whether there is a copy.
+    pub(super) fn is_absent(&self) -> bool {
+        self.commands.is_none()
     }
 
     /// Makes the copy equal to what the journal says.
@@ -83,11 +114,16 @@ impl Queue {
         self.send(Command::Apply(record));
     }
 
+    /// Lets its thread write the copy out and end, without waiting for it: on a full disk sled may hang for ever.
+    pub(super) fn give_up(&mut self) {
+        self.commands = None;
+    }
+
     /// Waits until the copy is on the disk and sled is given up, for a while.
     pub(super) fn close(&mut self) {
         let (done, answer) = mpsc::sync_channel(1);
         self.send(Command::Close(done));
-        if self.commands.is_some() && answer.recv_timeout(OPEN_PATIENCE).is_err() {
+        if self.commands.is_some() && answer.recv_timeout(PATIENCE).is_err() {
             tracing::warn!("sled did not finish writing; the queue's copy is corrected at the next start");
         }
     }
@@ -101,16 +137,18 @@ impl Queue {
     }
 }
 
-/// Opens the tree, says what it holds, then does what it is told until nobody is left to tell it.
-fn serve(path: &Path, opened: &SyncSender<Result<Found, String>>, inbox: &Receiver<Command>) {
-    let (db, found) = match open_tree(path) {
-        Ok(pair) => pair,
-        Err(error) => {
-            let _ = opened.send(Err(error.to_string()));
-            return;
+/// Starts a thread for sled, whose panics are its own.
+fn spawn(body: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let body = move || {
+        if catch_unwind(AssertUnwindSafe(body)).is_err() {
+            tracing::warn!("sled panicked; the queue's copy is built anew at the next start");
         }
     };
-    let _ = opened.send(Ok(found));
+    std::thread::Builder::new().name("queue".into()).spawn(body).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Does what it is told until nobody is left to tell it.
+fn serve(db: sled::Db, inbox: &Receiver<Command>) {
     for command in inbox {
         let applied = match command {
             Command::Apply(record) => db.apply_batch(batch(&record)),
@@ -120,7 +158,7 @@ fn serve(path: &Path, opened: &SyncSender<Result<Found, String>>, inbox: &Receiv
             Command::Close(done) => return close(db, &done),
         };
         if let Err(error) = applied {
-            tracing::warn!(%error, "sled cannot write; the queue's copy is built anew at the next start");
+            tracing::warn!(%error, "sled cannot write; the queue's copy is built anew");
             // Dropping the handle after an error may hang for ever; this thread is not waited for.
             return;
         }

@@ -19,7 +19,7 @@ fn close(store: Store) {
 }
 
 /// Copies the folder as it is, as a crash would leave it.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

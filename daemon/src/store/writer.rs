@@ -1,25 +1,20 @@
 //! The thread that writes: takes every commit that waits, syncs once for all of them, then answers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
 use tokio::sync::oneshot;
 
 use super::checkpoint::{self, Contents};
+use super::disk::Disk;
 use super::files;
 use super::frame::{self, Change, Record};
 use super::journal::{AppendError, JournalWriter};
+use super::limits::{CHECKPOINT_BYTES, CHECKPOINT_COMMITS, GROUP_MAX};
+use super::load::QUEUE_FOLDER;
 use super::queue::Queue;
+use super::room::{Room, Shortage};
 use crate::error::{Error, Result};
-
-/// Commits that are synced together at most.
-const GROUP_MAX: usize = 256;
-
-/// A checkpoint is written after this many commits; a start reads at most twice as many.
-const CHECKPOINT_COMMITS: u64 = 10_000;
-
-/// A checkpoint is written after this many bytes of journal, so that its files stay small.
-const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What the store's thread is asked.
 pub(super) enum Request {
@@ -29,6 +24,13 @@ pub(super) enum Request {
         changes: Vec<Change>,
         /// Gets the sequence.
         reply: oneshot::Sender<Result<u64>>,
+    },
+    /// Say whether there is too little room.
+    Look {
+        /// Whether there was too little before.
+        in_doubt: bool,
+        /// Gets the answer.
+        reply: oneshot::Sender<Option<Shortage>>,
     },
     /// Write a checkpoint and stop.
     Close {
@@ -45,15 +47,23 @@ struct Pending {
 
 /// The one writer of the store's files.
 pub(super) struct Writer {
+    pub(super) disk: Disk,
     pub(super) folder: PathBuf,
-    pub(super) journal: JournalWriter,
+    /// Part of the names under which something is set aside.
+    pub(super) stamp: String,
+    pub(super) room: Room,
+    /// The journal file that is written; none while the disk is too full for one.
+    pub(super) journal: Option<JournalWriter>,
     pub(super) queue: Queue,
     pub(super) contents: Contents,
+    /// The sequence of the last record that may be on the disk, acknowledged or not.
     pub(super) sequence: u64,
     /// Sequence of the newest checkpoint.
     pub(super) checkpointed: u64,
     /// Bytes written to the journal since then.
     pub(super) bytes: u64,
+    /// Whether the copy in sled was given up for lack of room, and comes back when there is some.
+    pub(super) gave_up_queue: bool,
     /// Why nothing may be written any more, if so.
     pub(super) fence: Option<String>,
 }
@@ -64,15 +74,18 @@ impl Writer {
         while let Ok(request) = inbox.recv() {
             let mut group = vec![request];
             group.extend(inbox.try_iter().take(GROUP_MAX - 1));
-            let mut commits = Vec::new();
-            let mut closing = None;
+            let (mut commits, mut looks, mut closing) = (Vec::new(), Vec::new(), None);
             for request in group {
                 match request {
                     Request::Commit { changes, reply } => commits.push((changes, reply)),
+                    Request::Look { in_doubt, reply } => looks.push((in_doubt, reply)),
                     Request::Close { reply } => closing = Some(reply),
                 }
             }
             self.commit(commits);
+            for (in_doubt, reply) in looks {
+                let _ = reply.send(self.look(in_doubt));
+            }
             if let Some(reply) = closing {
                 let _ = reply.send(self.close());
                 return;
@@ -81,6 +94,33 @@ impl Writer {
                 self.checkpoint_or_go_on();
             }
         }
+    }
+
+    /// Looks whether there is room. Without it sled's copy is given up while that still works; with it what was given
+    /// up comes back.
+    fn look(&mut self, in_doubt: bool) -> Option<Shortage> {
+        if let Some(shortage) = self.room.look(in_doubt || self.journal.is_none()) {
+            self.give_up_queue();
+            return Some(shortage);
+        }
+        if self.fence.is_some() {
+            return None;
+        }
+        if self.journal.is_none() && self.rebuild().is_err() {
+            return Some(self.room.shortage());
+        }
+        if std::mem::take(&mut self.gave_up_queue) {
+            self.queue = Queue::reopen(&self.folder.join(QUEUE_FOLDER), &self.stamp);
+            self.queue.replace(&self.contents, self.sequence);
+        }
+        None
+    }
+
+    /// Begins a new journal behind everything that may be on the disk, so that records whose sync failed never count.
+    fn rebuild(&mut self) -> Result<()> {
+        self.checkpoint()?;
+        tracing::info!("there is room again; the journal goes on");
+        Ok(())
     }
 
     fn commit(&mut self, commits: Vec<(Vec<Change>, oneshot::Sender<Result<u64>>)>) {
@@ -102,7 +142,7 @@ impl Writer {
         if pending.is_empty() {
             return;
         }
-        match self.append(&frames) {
+        match self.append(&frames, pending.len() as u64) {
             Ok(()) => self.acknowledge(pending),
             Err(refuse) => {
                 for waiting in pending {
@@ -112,24 +152,60 @@ impl Writer {
         }
     }
 
-    /// Makes frames durable, or returns how to say why not to each that waits.
-    fn append(&mut self, frames: &[u8]) -> Result<(), Box<dyn Fn() -> Error>> {
+    /// Makes the frames of some records durable, or returns how to say why not to each that waits.
+    fn append(&mut self, frames: &[u8], records: u64) -> Result<(), Box<dyn Fn() -> Error>> {
         if let Some(problem) = self.fence.clone() {
             return Err(Box::new(move || Error::Fenced { problem: problem.clone() }));
         }
-        match self.journal.append(frames) {
+        if self.journal.is_none() && self.rebuild().is_err() {
+            return Err(self.no_room());
+        }
+        match self.try_append(frames) {
             Ok(()) => {
                 self.bytes += frames.len() as u64;
                 Ok(())
             }
+            Err(AppendError::Refused(error)) if error.is_full() => Err(self.no_room()),
             Err(AppendError::Refused(error)) => Err(Box::new(move || copy_of(&error))),
-            Err(AppendError::Final(error)) => {
+            Err(AppendError::Lost(error)) if error.is_full() => {
+                tracing::warn!(%error, "the disk is full; the journal is given up until there is room");
+                self.journal = None;
+                // They may be on the disk, whole or torn; the checkpoint that comes counts as later than them.
+                self.sequence += records;
+                Err(self.no_room())
+            }
+            Err(AppendError::Lost(error)) => {
                 let problem = error.to_string();
                 tracing::error!(%problem, "the journal cannot be trusted any more");
                 self.fence = Some(problem.clone());
                 Err(Box::new(move || Error::Fenced { problem: problem.clone() }))
             }
         }
+    }
+
+    /// Appends frames; on a full disk the reserve makes room for them.
+    fn try_append(&mut self, frames: &[u8]) -> Result<(), AppendError> {
+        let Some(journal) = &mut self.journal else {
+            return Err(AppendError::Refused(Error::NoRoom(self.room.shortage())));
+        };
+        match journal.append(frames) {
+            Err(AppendError::Refused(error)) if error.is_full() && self.room.release() => {
+                tracing::warn!(%error, "the disk is full; the reserve is used");
+                journal.append(frames)
+            }
+            done => done,
+        }
+    }
+
+    fn give_up_queue(&mut self) {
+        self.gave_up_queue |= !self.queue.is_absent();
+        self.queue.give_up();
+    }
+
+    fn no_room(&mut self) -> Box<dyn Fn() -> Error> {
+        self.give_up_queue();
+        let shortage = self.room.shortage();
+        Box::new(move || Error::NoRoom(shortage.clone()))
     }
 
     fn acknowledge(&mut self, pending: Vec<Pending>) {
@@ -144,7 +220,11 @@ impl Writer {
 
     fn close(&mut self) -> Result<()> {
         if self.fence.is_none() && self.sequence > self.checkpointed {
-            self.checkpoint()?;
+            match self.checkpoint() {
+                // The journal still holds everything.
+                Err(error) if error.is_full() => tracing::warn!(%error, "there is no room for a checkpoint"),
+                done => done?,
+            }
         }
         self.queue.close();
         Ok(())
@@ -152,7 +232,7 @@ impl Writer {
 
     /// Writes a checkpoint; when that fails the journal just grows on.
     fn checkpoint_or_go_on(&mut self) {
-        if self.fence.is_some() {
+        if self.fence.is_some() || self.journal.is_none() {
             return;
         }
         if let Err(error) = self.checkpoint() {
@@ -164,25 +244,25 @@ impl Writer {
 
     /// Writes a checkpoint, starts a new journal file, and removes what two checkpoints cover.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
-        checkpoint::write(&self.folder, self.sequence, &self.contents)?;
-        self.journal = JournalWriter::create(&self.folder, self.sequence + 1)?;
+        checkpoint::write(&self.disk, &self.folder, self.sequence, &self.contents)?;
+        self.journal = Some(JournalWriter::create(&self.disk, &self.folder, self.sequence + 1)?);
         self.checkpointed = self.sequence;
         self.bytes = 0;
-        remove_covered(&self.folder)
+        remove_covered(&self.disk, &self.folder)
     }
 }
 
 /// Removes all but the two newest checkpoints, and the journal files that the older of the two covers.
-fn remove_covered(folder: &std::path::Path) -> Result<()> {
+fn remove_covered(disk: &Disk, folder: &Path) -> Result<()> {
     let checkpoints = files::numbered(folder, "checkpoint-", ".dat")?;
     let [.., older, _] = checkpoints[..] else { return Ok(()) };
     for sequence in checkpoints.iter().filter(|sequence| **sequence < older) {
-        files::remove(&files::checkpoint_path(folder, *sequence))?;
+        disk.remove(&files::checkpoint_path(folder, *sequence))?;
     }
     let journals = files::numbered(folder, "journal-", ".log")?;
     // A file ends where the next one begins; the last one is being written.
     for pair in journals.windows(2).filter(|pair| pair[1] <= older + 1) {
-        files::remove(&files::journal_path(folder, pair[0]))?;
+        disk.remove(&files::journal_path(folder, pair[0]))?;
     }
     Ok(())
 }
@@ -203,6 +283,7 @@ fn copy_of(error: &Error) -> Error {
         Error::Io { action, path, source } => Error::io(action, path)(
             source.raw_os_error().map_or_else(|| source.kind().into(), std::io::Error::from_raw_os_error),
         ),
+        Error::NoRoom(shortage) => Error::NoRoom(shortage.clone()),
         other => Error::Fenced { problem: other.to_string() },
     }
 }

@@ -73,7 +73,7 @@ fn verdict_of(state: &State, slots: &Slots, id: &JobId, now: Timestamp) -> Optio
     }
     schedule::decide(job, now)
         .or_else(|| slots.decide(job, now))
-        .or_else(|| conditions::decide(state.paused.as_ref(), now))
+        .or_else(|| conditions::decide(state.paused.as_ref(), state.shortage.as_ref(), now))
 }
 
 /// Lets a job run that may.
@@ -107,7 +107,8 @@ fn start(state: &mut State, step: &mut Step, id: &JobId, now: Timestamp) {
 
 /// Stops a job that may not run: its worker waits, or after a while ends at a checkpoint.
 fn stop(state: &mut State, step: &mut Step, id: &JobId, now: Now) {
-    let is_stopping = state.is_stopping;
+    // Nobody may be able to write down how a worker that waits at its gate goes on.
+    let must_end = state.is_stopping || state.shortage.is_some();
     let Some(live) = state.live.get_mut(id) else {
         let wants_pause = |job: &Job| job.paused.is_some() && job.state == JobState::Queued;
         if state.active.get(id).is_some_and(|job| wants_pause(job)) {
@@ -116,7 +117,7 @@ fn stop(state: &mut State, step: &mut Step, id: &JobId, now: Now) {
         return;
     };
     match live.wish {
-        Wish::Run | Wish::Pause(_) if is_stopping => {
+        Wish::Run | Wish::Pause(_) if must_end => {
             live.wish = Wish::Suspend;
             step.actions.push(Action::Suspend(id.clone()));
         }

@@ -3,7 +3,7 @@
 use backup_proto::job::{JobError, JobId, JobState, JobSummary, SUMMARY_FAILED_MAX};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{State, Step, plans};
+use super::{State, Step, note_room, plans};
 use crate::clock::Now;
 use crate::job::{Ended, How, Job, Totals};
 
@@ -22,6 +22,9 @@ const SUMMARY_BYTES_MAX: usize = 256 * 1024;
 /// Takes in that a job's worker has ended.
 pub(super) fn finish(state: &mut State, step: &mut Step, id: &JobId, ended: Ended, now: Now) {
     state.live.remove(id);
+    if let How::NoRoom(shortage) = &ended.how {
+        note_room(state, step, Some(shortage.clone()));
+    }
     state.change_job(step, id, |job| settle(job, ended, now.wall));
     plans::note_success(state, step, id, now.wall);
 }
@@ -36,7 +39,7 @@ fn settle(job: &mut Job, ended: Ended, now: Timestamp) {
         // What was being cancelled is cancelled, whatever its worker stumbled over on the way.
         _ if job.cancelling => end(job, JobState::Cancelled, Some(totals), None, now),
         How::Cancelled => end(job, JobState::Cancelled, Some(totals), None, now),
-        How::Suspended => wait_again(job, None, now),
+        How::Suspended | How::NoRoom(_) => wait_again(job, None, now),
         How::Failed(error) => {
             job.failures += 1;
             if error.data.retryable && job.failures < FAILURES_MAX {

@@ -32,6 +32,7 @@ pub fn load(contents: &Contents, config: Arc<Config>, zone: TimeZone, uid: u32, 
         successes: BTreeMap::new(),
         requests: Answers::default(),
         swept: None,
+        shortage: None,
         is_stopping: false,
         notices: Vec::new(),
     };

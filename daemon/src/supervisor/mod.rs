@@ -34,7 +34,7 @@ pub use view::{About, find_job, job_detail, job_list, job_reasons, status};
 use crate::clock::Now;
 use crate::inbox::{Event, News, Ticket};
 use crate::job::Job;
-use crate::store::Change;
+use crate::store::{Change, Shortage};
 
 /// Something to do, after the changes of the same step are stored.
 #[derive(Clone, Debug)]
@@ -106,6 +106,7 @@ fn take_in(state: &mut State, step: &mut Step, event: Event, now: Now) {
             }
         }
         Event::Configured(config) => state.config = config,
+        Event::Room(shortage) => note_room(state, step, shortage),
         Event::Tick => {}
         Event::Stop => {
             if !state.is_stopping {
@@ -114,6 +115,27 @@ fn take_in(state: &mut State, step: &mut Step, event: Event, now: Now) {
             }
         }
     }
+}
+
+/// Takes in whether there is room for the state. Watchers are told when that begins and when it is over.
+fn note_room(state: &mut State, step: &mut Step, shortage: Option<Shortage>) {
+    let sentence = match (&state.shortage, &shortage) {
+        (None, Some(shortage)) => Some(notice(shortage)),
+        (Some(_), None) => Some("There is room for the daemon's state again; what waited goes on.".to_owned()),
+        _ => None,
+    };
+    state.shortage = shortage;
+    if let Some(sentence) = sentence {
+        step.publish(EventBody::Notice(NoticeEvent { job: None, sentence }));
+    }
+}
+
+/// Says what a shortage means, for a status.
+pub(super) fn notice(shortage: &Shortage) -> String {
+    let sentence = shortage.sentence();
+    format!(
+        "No job runs and none is accepted, because {sentence}. Free some space there; what waits goes on by itself."
+    )
 }
 
 /// Takes in what a worker says.
@@ -147,6 +169,8 @@ pub(crate) fn verdict(kind: VerdictKind, sentence: String, next_look: Option<Tim
 
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod room_tests;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

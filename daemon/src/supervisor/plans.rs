@@ -14,7 +14,8 @@ use crate::store::Change;
 
 /// Queues the plans that are due; returns when the next one will be.
 pub(super) fn queue_due(state: &mut State, step: &mut Step, now: Timestamp) -> Option<Timestamp> {
-    if state.is_stopping {
+    // A plan that comes due while there is no room is due when there is.
+    if state.is_stopping || state.shortage.is_some() {
         return None;
     }
     let config = Arc::clone(&state.config);

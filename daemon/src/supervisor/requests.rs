@@ -11,8 +11,10 @@ use sha2::{Digest, Sha256};
 use super::state::{REQUEST, Remembered, State, json};
 use super::{Step, act, submit};
 use crate::clock::Now;
+use crate::error::Error;
 use crate::inbox::{Caller, Ticket};
 use crate::store::Change;
+use crate::wire;
 
 /// How long an answered request is remembered.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -34,6 +36,9 @@ fn make(state: &mut State, step: &mut Step, caller: Caller, request: &Request, n
     }
     match request {
         Request::JobSubmit(params) => {
+            if let Some(shortage) = &state.shortage {
+                return Err(wire::state_error(&Error::NoRoom(shortage.clone())));
+            }
             let jobs = submit::submit(state, step, caller, params, now.wall)?;
             to_value(&JobsSubmitted { jobs })
         }

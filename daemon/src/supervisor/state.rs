@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::Step;
 use crate::config::Config;
 use crate::job::Job;
-use crate::store::Change;
+use crate::store::{Change, Shortage};
 
 /// Everything the daemon decides by. Cloning is cheap, so that a step whose changes cannot be stored is dropped and
 /// the state before it is kept.
@@ -46,6 +46,8 @@ pub struct State {
     pub requests: Answers,
     /// When requests that are too old were last forgotten, in boot time.
     pub swept: Option<Duration>,
+    /// What is wrong with the room on the disk that holds the state, if anything is: no job runs then.
+    pub shortage: Option<Shortage>,
     /// Whether the daemon is to end.
     pub is_stopping: bool,
     /// Sentences about the daemon that a person should read.

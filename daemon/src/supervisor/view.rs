@@ -11,7 +11,7 @@ use backup_proto::path::WirePath;
 use backup_proto::status::{JobCounts, STATUS_JOBS_MAX, STATUS_RECENT_MAX, Status};
 use jiff::Timestamp;
 
-use super::{State, verdict};
+use super::{State, notice, verdict};
 use crate::job::Job;
 use crate::queue::rank;
 use crate::{conditions, schedule};
@@ -116,7 +116,7 @@ pub fn job_reasons(state: &State, wanted: &JobId, now: Timestamp) -> Result<JobR
         let queue =
             state.shown_verdict(job).filter(|verdict| verdict.kind == VerdictKind::Queue || job.paused.is_some());
         verdicts.push(queue.unwrap_or_else(|| ready("It is next.")));
-        let conditions = conditions::decide(state.paused.as_ref(), now);
+        let conditions = conditions::decide(state.paused.as_ref(), state.shortage.as_ref(), now);
         verdicts.push(conditions.unwrap_or_else(|| ready("Nothing speaks against running jobs now.")));
     }
     Ok(JobReasons { job: state.view(job), verdicts })
@@ -149,7 +149,7 @@ pub fn status(state: &State, about: &About, cursor: Cursor) -> Status {
         jobs: jobs.into_iter().take(STATUS_JOBS_MAX).map(|job| state.view(job)).collect(),
         recent: recent.into_iter().take(STATUS_RECENT_MAX).map(|job| state.view(job)).collect(),
         targets: Vec::new(),
-        notices: state.notices.clone(),
+        notices: state.shortage.iter().map(notice).chain(state.notices.iter().cloned()).collect(),
         cursor,
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use backup_engine::{Error as EngineError, Gate};
-use backup_proto::error::{ErrorKind, RpcError};
+use backup_engine::{Class, Error as EngineError, Gate};
+use backup_proto::error::{Class as WireClass, ErrorKind, RpcError};
 use backup_proto::job::JobError;
 use backup_proto::spec::JobSpec;
 
@@ -12,6 +12,7 @@ use super::{backup, restore, verify};
 use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::job::{Ended, How, Job, Totals};
+use crate::store::Shortage;
 use crate::targets::TargetError;
 use crate::wire;
 
@@ -65,8 +66,7 @@ impl Failure {
                 How::Failed(JobError { message: message.clone(), data: data.clone() })
             }
             Self::State(error) => {
-                let class = wire::class_of(error.class());
-                let error = RpcError::with_class(ErrorKind::StateUnwritable, class, error.to_string(), error.advice());
+                let error = wire::state_error(error);
                 How::Failed(JobError { message: error.message, data: error.data })
             }
         }
@@ -75,10 +75,10 @@ impl Failure {
 
 /// Runs one attempt of a job to its end.
 pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox) -> Ended {
-    let opened = Reporter::open(job, context, inbox.clone());
+    let opened = Reporter::open(job, context, inbox.clone(), gate);
     let (reporter, adopt) = match opened {
         Ok(opened) => opened,
-        Err(error) => return Ended { how: Failure::State(error).how(), totals: Totals::default() },
+        Err(error) => return Ended { how: how(&Failure::State(error), context), totals: Totals::default() },
     };
     let result = match &job.spec {
         JobSpec::Backup(spec) => backup::run(job, spec, adopt, context, gate, &reporter).map(|summary| Totals {
@@ -98,10 +98,39 @@ pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox)
     };
     let so_far = reporter.finish();
     match result {
-        Ok(done) => {
+        Ok(done) if reporter.has_all() => {
             let totals = Totals { failed_count: so_far.failed_count, failed: so_far.failed, ..done };
             Ended { how: How::Done, totals }
         }
-        Err(failure) => Ended { how: failure.how(), totals: so_far },
+        // A list lacks an entry: what is done already is found done by the next attempt.
+        Ok(_) => Ended { how: How::NoRoom(Shortage::refused(context.targets.state())), totals: so_far },
+        Err(failure) => {
+            let how = reporter.shortage().map_or_else(|| how(&failure, context), How::NoRoom);
+            Ended { how, totals: so_far }
+        }
+    }
+}
+
+/// Says what an end means for the job. Lack of room in the daemon's own state is no fault of the job, and neither is
+/// that of a target on the same disk.
+fn how(failure: &Failure, context: &Context) -> How {
+    let folder = context.targets.state();
+    match failure {
+        Failure::State(error) | Failure::Target(TargetError::State(error)) if error.is_full() => {
+            How::NoRoom(Shortage::refused(folder))
+        }
+        // What the engine has the daemon write down, which locks it holds, is right in that folder.
+        Failure::Engine(error @ EngineError::Io { path, .. })
+        | Failure::Target(TargetError::Engine { source: error @ EngineError::Io { path, .. }, .. })
+            if error.class() == Class::Full && path.parent() == Some(folder) =>
+        {
+            How::NoRoom(Shortage::refused(folder))
+        }
+        failure => match failure.how() {
+            How::Failed(error) if error.data.class == WireClass::Full => {
+                Shortage::of(folder).map_or(How::Failed(error), How::NoRoom)
+            }
+            how => how,
+        },
     }
 }

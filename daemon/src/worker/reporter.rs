@@ -1,21 +1,22 @@
 //! What an attempt says while it runs: the engine's monitor, turned into news for the loop and lines in the ledger.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
-use backup_engine::Monitor;
 use backup_engine::monitor::{ItemFailure, PackRecord, Progress};
+use backup_engine::{Gate, Monitor};
 use backup_proto::job::{FailedItem, JobId, PlannedItem, SUMMARY_FAILED_MAX};
 use backup_proto::spec::SnapshotQuery;
 
 use super::packs::PackJournal;
 use crate::clock::Clock;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inbox::{Event, Inbox, News};
 use crate::job::{Job, Totals};
 use crate::ledger::LedgerWriter;
 use crate::progress::Tracker;
+use crate::store::Shortage;
 use crate::wire;
 
 /// Listens to the engine for one attempt of a job.
@@ -26,6 +27,9 @@ pub struct Reporter {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     packs: Mutex<PackJournal>,
+    /// The daemon's state folder, and what stops this attempt when there is no room in it.
+    folder: PathBuf,
+    gate: Gate,
 }
 
 struct State {
@@ -36,6 +40,10 @@ struct State {
     failed: Vec<FailedItem>,
     /// Why the ledger is not whole, if it is not.
     ledger_problem: Option<String>,
+    /// Whether an entry of a list was not written for lack of room.
+    lacks_entries: bool,
+    /// Why this attempt was stopped, if it was for lack of room.
+    shortage: Option<Shortage>,
 }
 
 impl Reporter {
@@ -43,8 +51,9 @@ impl Reporter {
     ///
     /// # Errors
     /// The state folder cannot be written.
-    pub fn open(job: &Job, context: &Context, inbox: Inbox) -> Result<(Self, Vec<PackRecord>)> {
-        let (packs, adopt) = PackJournal::open(context.targets.state(), &job.id)?;
+    pub fn open(job: &Job, context: &Context, inbox: Inbox, gate: &Gate) -> Result<(Self, Vec<PackRecord>)> {
+        let folder = context.targets.state().to_path_buf();
+        let (packs, adopt) = PackJournal::open(&folder, &job.id)?;
         let (clock, attempt) = (Arc::clone(&context.clock), job.attempt_count());
         let state = State {
             tracker: Tracker::new(clock.now().boot),
@@ -53,18 +62,48 @@ impl Reporter {
             failed_count: 0,
             failed: Vec::new(),
             ledger_problem: None,
+            lacks_entries: false,
+            shortage: None,
         };
-        Ok((
-            Self { job: job.id.clone(), attempt, inbox, clock, state: Mutex::new(state), packs: Mutex::new(packs) },
-            adopt,
-        ))
+        let (state, packs) = (Mutex::new(state), Mutex::new(packs));
+        let reporter = Self { job: job.id.clone(), attempt, inbox, clock, state, packs, folder, gate: gate.clone() };
+        Ok((reporter, adopt))
+    }
+
+    /// Tells whether the lists have every entry, as far as there was room for them.
+    pub fn has_all(&self) -> bool {
+        !self.state().lacks_entries
+    }
+
+    /// Returns why this attempt was stopped, if it was for lack of room.
+    pub fn shortage(&self) -> Option<Shortage> {
+        self.state().shortage.clone()
+    }
+
+    /// Lets the attempt end at a checkpoint, because there is no room for what it has to write down.
+    fn stop_for(&self, shortage: Shortage) {
+        self.state().shortage.get_or_insert(shortage);
+        self.gate.suspend();
+    }
+
+    /// Notes whether an entry of a list was written. On a full disk the attempt ends: it would lose entries.
+    fn note_ledger(&self, result: Result<()>) {
+        match result {
+            Ok(()) => {}
+            Err(error) if error.is_full() => {
+                self.state().lacks_entries = true;
+                self.stop_for(Shortage::refused(&self.folder));
+            }
+            Err(error) => {
+                self.state().ledger_problem.get_or_insert_with(|| error.to_string());
+            }
+        }
     }
 
     /// Notes what a dry run would do with one item.
     pub fn plan(&self, item: &PlannedItem) {
-        let mut state = self.state();
-        let written = state.planned.append(item);
-        state.note_ledger(written);
+        let written = self.state().planned.append(item);
+        self.note_ledger(written);
     }
 
     /// Lets the job remember which snapshots it works on; returns when that is stored.
@@ -81,7 +120,9 @@ impl Reporter {
     pub fn finish(&self) -> Totals {
         let mut state = self.state();
         let synced = state.failures.finish().and(state.planned.finish());
-        state.note_ledger(synced);
+        drop(state);
+        self.note_ledger(synced);
+        state = self.state();
         let done = *state.tracker.done();
         let totals = Totals {
             snapshot: None,
@@ -114,14 +155,6 @@ impl Reporter {
     }
 }
 
-impl State {
-    fn note_ledger(&mut self, result: Result<()>) {
-        if let Err(error) = result {
-            self.ledger_problem.get_or_insert_with(|| error.to_string());
-        }
-    }
-}
-
 impl Monitor for Reporter {
     fn progress(&self, delta: &Progress) {
         let now = self.clock.now().boot;
@@ -143,13 +176,13 @@ impl Monitor for Reporter {
         let item = wire::failed_item(failure);
         let mut state = self.state();
         let written = state.failures.append(&item);
-        state.note_ledger(written);
         state.tracker.count_failure();
         state.failed_count += 1;
         if state.failed.len() < SUMMARY_FAILED_MAX {
             state.failed.push(item.clone());
         }
         drop(state);
+        self.note_ledger(written);
         self.say(News::ItemFailed(Box::new(item)));
     }
 
@@ -158,7 +191,15 @@ impl Monitor for Reporter {
     }
 
     fn storing(&self, pack: &PackRecord) -> backup_engine::Result<()> {
-        self.packs().add(pack).map_err(wire::engine_error)
+        if let Some(shortage) = Shortage::of(&self.folder) {
+            // This pack may still be written; the ones behind it wait until there is room.
+            self.stop_for(shortage);
+        }
+        let added = self.packs().add(pack);
+        if added.as_ref().is_err_and(Error::is_full) {
+            self.stop_for(Shortage::refused(&self.folder));
+        }
+        added.map_err(wire::engine_error)
     }
 
     fn indexed(&self) {
