@@ -49,6 +49,7 @@ pub(crate) enum Command {
     Resume(control::Resume),
     Cancel(control::Cancel),
     Retry(control::Retry),
+    Priority(control::SetPriority),
     Snapshots(snapshots::Snapshots),
     Ls(ls::Ls),
     Find(find::Find),

@@ -64,6 +64,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Exit, Failure> {
         Command::Resume(command) => command.run(session),
         Command::Cancel(command) => command.run(session),
         Command::Retry(command) => command.run(session),
+        Command::Priority(command) => command.run(session),
         Command::Snapshots(command) => command.run(session),
         Command::Ls(command) => command.run(session),
         Command::Find(command) => command.run(session),

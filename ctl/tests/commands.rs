@@ -77,6 +77,7 @@ fn every_looking_command_prints_its_result_as_one_json_document() {
         (&["resume", "k3"], "job.resume"),
         (&["cancel", "k3"], "job.cancel"),
         (&["retry", "k3"], "job.retry"),
+        (&["priority", "k3", "high"], "job.set_priority"),
         (&["target", "add", "nas", "sftp://nas/x"], "target.add"),
         (&["target", "init", "nas"], "target.init"),
         (&["target", "adopt", "nas"], "target.adopt"),

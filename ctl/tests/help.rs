@@ -64,6 +64,7 @@ fn the_reference_has_every_command_of_the_first_release_and_none_that_comes_late
         "resume",
         "cancel",
         "retry",
+        "priority",
         "snapshots",
         "ls",
         "find",

@@ -1,10 +1,13 @@
-//! `pause`, `resume`, `cancel`, `retry`: what a person may do to a job, or to the whole daemon.
+//! `pause`, `resume`, `cancel`, `retry`, `priority`: what a person may do to a job, or to the whole daemon.
 
 use backup_proto::error::Exit;
 use backup_proto::job::Job;
-use backup_proto::params::{DaemonPause, DaemonPaused, DaemonResume, JobCancel, JobPause, JobResume, JobRetry};
+use backup_proto::params::{
+    DaemonPause, DaemonPaused, DaemonResume, JobCancel, JobPause, JobResume, JobRetry, JobSetPriority,
+};
 use clap::Args;
 
+use crate::args::Urgency;
 use crate::exit::Failure;
 use crate::input::{request_id, seconds};
 use crate::render::Output;
@@ -79,6 +82,27 @@ impl Cancel {
             // What runs stops at its next step; until then its state is what it was.
             let is_over = job.state.is_final();
             if is_over { describe(job, out) } else { vec![format!("Job {} is being cancelled.", job.id)] }
+        })?;
+        Ok(Exit::Success)
+    }
+}
+
+/// Change how urgent a job is: critical, high, normal or low.
+#[derive(Debug, Args)]
+pub(crate) struct SetPriority {
+    /// The job's id, or the start of it.
+    id: String,
+    /// How urgent it is from now on.
+    priority: Urgency,
+}
+
+impl SetPriority {
+    pub(crate) fn run(&self, session: &mut Session) -> Result<Exit, Failure> {
+        let (request_id, job) = (request_id()?, self.id.as_str().into());
+        session.show(&JobSetPriority { request_id, job, priority: self.priority.into() }, |job, out| {
+            let mut lines = describe(job, out);
+            lines.insert(0, format!("Job {} has priority {} now.", job.id, job.priority.as_str()));
+            lines
         })?;
         Ok(Exit::Success)
     }

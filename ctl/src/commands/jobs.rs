@@ -1,7 +1,7 @@
 //! `jobs` and `job`: the queue, and everything about one job.
 
 use backup_proto::error::Exit;
-use backup_proto::job::{Attempt, FailedItem, Job, JobDetail};
+use backup_proto::job::{Attempt, FailedItem, Job, JobDetail, Verdict};
 use backup_proto::params::{JobFailures, JobGet, JobList};
 use clap::Args;
 use serde_json::json;
@@ -77,7 +77,7 @@ fn describe(detail: &JobDetail, out: &Output) -> Vec<String> {
         format!("Submitted: {}", text::time(job.submitted, out.zone())),
     ];
     lines.extend(job.reason.iter().map(|reason| format!("Reason: {reason}")));
-    lines.extend(job.verdict.iter().map(|verdict| format!("Waits: {}", text::sentence(&verdict.sentence))));
+    lines.extend(job.verdict.iter().map(|verdict| waits(verdict, out)));
     if let (Some(progress), false) = (&job.progress, job.state.is_final()) {
         lines.push(format!("Progress: {}", text::progress(progress)));
     }
@@ -90,6 +90,14 @@ fn describe(detail: &JobDetail, out: &Output) -> Vec<String> {
         lines.extend(outcome_without_items(job, &summary, count, &detail.notices));
     }
     lines
+}
+
+fn waits(verdict: &Verdict, out: &Output) -> String {
+    let mut line = format!("Waits: {}", text::sentence(&verdict.sentence));
+    if let Some(next) = verdict.next_look {
+        line.push_str(&format!(" Next at {}.", text::time_to_second(next, out.zone())));
+    }
+    line
 }
 
 fn outcome_without_items(

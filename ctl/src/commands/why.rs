@@ -34,7 +34,7 @@ fn explain(reasons: &JobReasons, out: &Output) -> Vec<String> {
             line.push_str(&format!(" Since {}.", text::time(since, out.zone())));
         }
         if let Some(next) = verdict.next_look {
-            line.push_str(&format!(" Looked at again at {}.", text::time(next, out.zone())));
+            line.push_str(&format!(" Looked at again at {}.", text::time_to_second(next, out.zone())));
         }
         lines.push(line);
     }
