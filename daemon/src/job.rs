@@ -124,6 +124,16 @@ impl Job {
         self.attempts.last().map_or(0, |attempt| attempt.number)
     }
 
+    /// Remembers which snapshots a restore works on, and their target if they share one: it is the restore's own then.
+    pub fn choose(&mut self, snapshots: Vec<SnapshotQuery>) {
+        let mut targets = snapshots.iter().map(|snapshot| snapshot.target.as_ref());
+        let first = targets.next().flatten();
+        if self.target.is_none() && targets.all(|target| target == first) {
+            self.target = first.cloned();
+        }
+        self.chosen = snapshots;
+    }
+
     /// Adds a sentence worth knowing, unless it was said before.
     pub fn add_notice(&mut self, sentence: &str) {
         if self.notices.len() < NOTICES_MAX && !self.notices.iter().any(|known| known == sentence) {

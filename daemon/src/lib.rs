@@ -14,6 +14,7 @@
 //! 9. If the daemon died meanwhile, the next one finds the job in the store and starts a new attempt by itself.
 //! 10. The newest thousand ended jobs are remembered; `retry` makes a new attempt of one that did not succeed.
 
+pub mod backoff;
 pub mod clock;
 pub mod conditions;
 pub mod config;

@@ -1,24 +1,63 @@
 //! The second decider: is it next, by priority and age?
 //!
-//! One job runs on a target at a time. A restore goes ahead of backups, because somebody waits for it; then the more
-//! urgent goes first, then the older. A job that somebody paused is out of the queue and holds nobody up.
+//! One job runs on a target at a time. A restore goes ahead of all others, because somebody waits for it: what runs on
+//! its target pauses meanwhile. Then comes what was begun, then the more urgent, then the older. Whoever waits long
+//! becomes more urgent, so that nothing waits for ever. A job that somebody paused is out of the queue and holds nobody
+//! up.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use backup_proto::job::{JobId, JobKind, Priority, Verdict, VerdictKind};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::job::Job;
 use crate::supervisor::verdict;
 
-/// The place of a job in the queue: the smaller goes first.
-pub type Rank = (bool, Reverse<Priority>, JobId);
+/// A job becomes one step more urgent each time it has waited for so long. Most plans run daily or every few hours: a
+/// job of low priority competes with the usual ones after six hours and with urgent ones after twelve, so that it has
+/// its turn within a day, and one that was passed over for an hour or two is not yet called urgent.
+const STEP: SignedDuration = SignedDuration::from_hours(6);
 
-/// Returns a job's place in the queue. Ids sort by age.
+/// What a job can become by waiting. What somebody called critical stays ahead of it.
+const AGED_MAX: Priority = Priority::High;
+
+/// The place of a job in the queue: the smaller goes first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    after_restores: bool,
+    after_begun: bool,
+    urgency: Reverse<i64>,
+    /// Ids sort by age.
+    pub(crate) id: JobId,
+}
+
+impl Rank {
+    /// Returns whether this is the place of a restore.
+    #[must_use]
+    pub fn is_restore(&self) -> bool {
+        !self.after_restores
+    }
+}
+
+/// Returns a job's place in the queue.
 #[must_use]
-pub fn rank(job: &Job) -> Rank {
-    (job.spec.kind() != JobKind::Restore, Reverse(job.priority), job.id.clone())
+pub fn rank(job: &Job, has_worker: bool, now: Timestamp) -> Rank {
+    let waits_since = job.attempts.last().and_then(|attempt| attempt.ended).unwrap_or(job.submitted);
+    Rank {
+        after_restores: job.spec.kind() != JobKind::Restore,
+        after_begun: !has_worker,
+        urgency: Reverse(urgency(job.priority, now.duration_since(waits_since))),
+        id: job.id.clone(),
+    }
+}
+
+/// Returns how urgent a job is that has waited for some time; the clock may have gone back meanwhile.
+#[must_use]
+pub fn urgency(priority: Priority, waited: SignedDuration) -> i64 {
+    let steps = waited.as_secs().max(0) / STEP.as_secs();
+    let own = priority as i64;
+    own.saturating_add(steps).min(AGED_MAX as i64).max(own)
 }
 
 /// Which job has each target to itself.
@@ -28,7 +67,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Gives a job its target.
+    /// Gives a job its target, unless another one has it.
     pub fn take(&mut self, job: &Job) {
         if let Some(target) = &job.target {
             self.holders.entry(target.clone()).or_insert_with(|| (job.id.clone(), job.title()));
@@ -37,7 +76,7 @@ impl Slots {
 
     /// Says whether a job is next on its target.
     #[must_use]
-    pub fn decide(&self, job: &Job, now: Timestamp) -> Option<Verdict> {
+    pub fn decide(&self, job: &Job, has_worker: bool, now: Timestamp) -> Option<Verdict> {
         if let Some(pause) = job.paused.as_ref().filter(|pause| pause.until.is_none_or(|until| until > now)) {
             let sentence = match pause.until {
                 Some(until) => format!("It was paused until {until:.0}."),
@@ -49,7 +88,30 @@ impl Slots {
         if *holder == job.id {
             return None;
         }
-        let sentence = format!("Job {holder} ({title}) goes first on the same target.");
+        let mut sentence = format!("Job {holder} ({title}) goes first on the same target.");
+        if has_worker {
+            sentence.push_str(" This one goes on by itself after that.");
+        }
         Some(verdict(VerdictKind::Queue, sentence, None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_makes_a_job_as_urgent_as_high_and_never_critical() {
+        let after = |priority, hours| urgency(priority, SignedDuration::from_hours(hours));
+        assert_eq!(after(Priority::Low, 5), Priority::Low as i64);
+        assert_eq!(after(Priority::Low, 6), Priority::Normal as i64);
+        assert_eq!(after(Priority::Low, 12), Priority::High as i64);
+        assert_eq!(after(Priority::Low, 24 * 365), Priority::High as i64);
+        assert_eq!(after(Priority::Critical, 0), Priority::Critical as i64);
+        assert_eq!(
+            after(Priority::Normal, -1000),
+            Priority::Normal as i64,
+            "a clock that went back takes nothing away"
+        );
     }
 }

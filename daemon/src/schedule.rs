@@ -12,8 +12,18 @@ use crate::supervisor::verdict;
 #[must_use]
 pub fn decide(job: &Job, now: Timestamp) -> Option<Verdict> {
     let until = job.not_before.filter(|until| *until > now)?;
-    let reason = job.error().map_or_else(|| "the last attempt failed".to_owned(), |error| error.message.clone());
-    Some(verdict(VerdictKind::Retry, format!("It is tried again later: {reason}."), Some(until)))
+    let sentence = match job.error() {
+        Some(error) => {
+            let (number, message, advice) = (job.attempt_count(), &error.message, &error.data.advice);
+            let mut sentence = format!("Attempt {number} failed: {message}. Attempt {} is made by itself.", number + 1);
+            if !advice.is_empty() {
+                sentence.push_str(&format!(" {advice}"));
+            }
+            sentence
+        }
+        None => "The last attempt failed; the next one is made by itself.".to_owned(),
+    };
+    Some(verdict(VerdictKind::Retry, sentence, Some(until)))
 }
 
 /// Returns when a plan is due next after it was last due; `None` when its schedule never makes it due by time.

@@ -202,11 +202,19 @@ pub(super) fn restore() -> JobSpec {
     })
 }
 
+/// A config with a target beside the default one.
+pub(super) fn with_target(name: &str) -> Config {
+    parse(&format!("[target.{name}]\nurl = \"/{name}\"\npassword-file = \"/key\"\n"))
+}
+
 /// A config with one plan.
 pub(super) fn with_plan(schedule: &str) -> Config {
-    let text = format!("[plan.docs]\nsources = [\"/home\"]\ntargets = [\"local\"]\nschedule = \"{schedule}\"\n");
+    parse(&format!("[plan.docs]\nsources = [\"/home\"]\ntargets = [\"local\"]\nschedule = \"{schedule}\"\n"))
+}
+
+fn parse(text: &str) -> Config {
     let surroundings = Surroundings { folder: "/etc".into(), home: None };
-    Config::parse(&text, Path::new("/etc/config.toml"), &surroundings).unwrap()
+    Config::parse(text, Path::new("/etc/config.toml"), &surroundings).unwrap()
 }
 
 pub(super) fn failure(class: Class) -> How {

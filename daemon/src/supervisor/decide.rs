@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use backup_proto::event::{EventBody, StateEvent};
-use backup_proto::job::{JobId, JobState, Verdict, VerdictKind};
+use backup_proto::job::{JobId, JobKind, JobState, Verdict, VerdictKind};
 use jiff::Timestamp;
 
 use super::{Action, Live, State, Step, Wish, act, plans, requests, verdict};
 use crate::clock::Now;
 use crate::job::Job;
-use crate::queue::{Slots, rank};
+use crate::queue::{Rank, Slots, rank};
 use crate::{conditions, schedule};
 
 /// A job that has been paused for so long writes an index, gives up its lock and goes on with a new attempt later.
@@ -26,34 +26,55 @@ const LOOK_MAX: Duration = Duration::from_secs(60);
 pub(super) fn decide(state: &mut State, step: &mut Step, now: Now) {
     end_pauses(state, step, now.wall);
     sweep(state, step, now);
-    let mut next = plans::queue_due(state, step, now.wall);
-    let mut slots = Slots::default();
-    for job in state.active.values().filter(|job| state.live.get(&job.id).is_some_and(holds_slot)) {
-        slots.take(job);
-    }
-    let mut order: Vec<_> = state.active.values().map(|job| rank(job)).collect();
+    let next = plans::queue_due(state, step, now.wall);
+    state.decided = now.wall;
+    let mut turns = Turns { slots: Slots::default(), next };
+    // What is ending cannot be paused any more; it gives its target free in a moment.
+    turns.hold(state, |live, _| matches!(live.wish, Wish::Suspend | Wish::Cancel));
+    let has_worker = |job: &Job| state.live.contains_key(&job.id);
+    let mut order: Vec<Rank> = state.active.values().map(|job| rank(job, has_worker(job), now.wall)).collect();
     order.sort_unstable();
-    for (.., id) in order {
-        let said = verdict_of(state, &slots, &id, now.wall);
-        match said {
-            None => go(state, step, &mut slots, &id, now.wall),
-            Some(no) => {
-                next = earlier(next, no.next_look);
-                stop(state, step, &id, now);
-                note(state, &id, no, now.wall);
-            }
+    let (restores, others) = order.split_at(order.partition_point(Rank::is_restore));
+    for (ranks, kind_fits) in [(restores, true), (others, false)] {
+        turns.hold(state, |live, job| live.wish == Wish::Run && (job.spec.kind() == JobKind::Restore) == kind_fits);
+        for rank in ranks {
+            turns.take(state, step, &rank.id, now);
         }
     }
     if state.is_stopping && state.live.is_empty() {
         step.actions.push(Action::End);
     }
-    step.wake = wake(state, next, now);
+    step.wake = wake(state, turns.next, now);
 }
 
-/// Says whether a worker still does, or may do, something on its target. One that waits at its gate leaves the
-/// target to others.
-fn holds_slot(live: &Live) -> bool {
-    !matches!(live.wish, Wish::Pause(_))
+/// The jobs have their turns, one after another.
+struct Turns {
+    slots: Slots,
+    /// When something has to be looked at again.
+    next: Option<Timestamp>,
+}
+
+impl Turns {
+    /// Leaves their targets to workers that are at work. One that waits at its gate leaves its target to others.
+    fn hold(&mut self, state: &State, holds: impl Fn(&Live, &Job) -> bool) {
+        for job in state.active.values() {
+            if state.live.get(&job.id).is_some_and(|live| holds(live, job)) {
+                self.slots.take(job);
+            }
+        }
+    }
+
+    /// Lets one job go on or stop, as the deciders say.
+    fn take(&mut self, state: &mut State, step: &mut Step, id: &JobId, now: Now) {
+        match verdict_of(state, &self.slots, id, now.wall) {
+            None => go(state, step, &mut self.slots, id, now.wall),
+            Some(no) => {
+                self.next = earlier(self.next, no.next_look);
+                stop(state, step, id, now);
+                note(state, id, no, now.wall);
+            }
+        }
+    }
 }
 
 /// Asks the deciders in their order.
@@ -72,7 +93,7 @@ fn verdict_of(state: &State, slots: &Slots, id: &JobId, now: Timestamp) -> Optio
         Some(Wish::Run | Wish::Pause(_)) | None => {}
     }
     schedule::decide(job, now)
-        .or_else(|| slots.decide(job, now))
+        .or_else(|| slots.decide(job, state.live.contains_key(id), now))
         .or_else(|| conditions::decide(state.paused.as_ref(), state.shortage.as_ref(), now))
 }
 

@@ -1,20 +1,12 @@
 //! How a job goes on when its worker has ended.
 
 use backup_proto::job::{JobError, JobId, JobState, JobSummary, SUMMARY_FAILED_MAX};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{State, Step, note_room, plans};
+use crate::backoff;
 use crate::clock::Now;
 use crate::job::{Ended, How, Job, Totals};
-
-/// Attempts in a row that may fail with something that may go away by itself.
-const FAILURES_MAX: u32 = 8;
-
-/// The wait after the first failure that may go away; each further one doubles it.
-const BACKOFF_FIRST: SignedDuration = SignedDuration::from_secs(15);
-
-/// The longest wait between two attempts.
-const BACKOFF_MAX: SignedDuration = SignedDuration::from_hours(1);
 
 /// Bytes of failed items in a summary at most, so that it fits into one line of the protocol with room to spare.
 const SUMMARY_BYTES_MAX: usize = 256 * 1024;
@@ -42,11 +34,13 @@ fn settle(job: &mut Job, ended: Ended, now: Timestamp) {
         How::Suspended | How::NoRoom(_) => wait_again(job, None, now),
         How::Failed(error) => {
             job.failures += 1;
-            if error.data.retryable && job.failures < FAILURES_MAX {
-                job.not_before = now.checked_add(backoff(job)).ok();
-                wait_again(job, Some(error), now);
-            } else {
-                end(job, JobState::Failed, Some(totals), Some(error), now);
+            let wait = backoff::wait(job).filter(|_| backoff::may_go_away(job, &error));
+            match wait.and_then(|wait| now.checked_add(wait).ok()) {
+                Some(until) => {
+                    job.not_before = Some(until);
+                    wait_again(job, Some(error), now);
+                }
+                None => end(job, JobState::Failed, Some(totals), Some(error), now),
             }
         }
     }
@@ -91,13 +85,4 @@ fn summary(job: &Job, totals: Totals, error: Option<JobError>) -> JobSummary {
         failed,
         error,
     }
-}
-
-/// How long to wait before the next attempt: doubled each time, and up to a quarter longer by the job's name, so
-/// that jobs which failed together are not tried together.
-fn backoff(job: &Job) -> SignedDuration {
-    let doublings = job.failures.saturating_sub(1).min(16);
-    let wait = BACKOFF_FIRST.checked_mul(1 << doublings).unwrap_or(BACKOFF_MAX).min(BACKOFF_MAX);
-    let spread = crc32fast::hash(format!("{}{}", job.id, job.failures).as_bytes()) % 256;
-    wait + wait * i32::try_from(spread).unwrap_or(0) / 1024
 }

@@ -34,6 +34,7 @@ pub fn load(contents: &Contents, config: Arc<Config>, zone: TimeZone, uid: u32, 
         swept: None,
         shortage: None,
         is_stopping: false,
+        decided: now,
         notices: Vec::new(),
     };
     for (key, value) in contents {

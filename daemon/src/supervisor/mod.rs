@@ -155,7 +155,7 @@ fn hear(state: &mut State, step: &mut Step, job: &JobId, news: News, now: Now) {
             step.publish(EventBody::Notice(NoticeEvent { job: Some(job.clone()), sentence }));
         }
         News::Chosen { snapshots, stored } => {
-            state.change_job(step, job, |job| job.chosen = snapshots);
+            state.change_job(step, job, |job| job.choose(snapshots));
             step.actions.push(Action::Confirm(stored));
         }
         News::Finished(ended) => finish::finish(state, step, job, *ended, now),
@@ -175,3 +175,5 @@ mod room_tests;
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turns;

@@ -50,6 +50,8 @@ pub struct State {
     pub shortage: Option<Shortage>,
     /// Whether the daemon is to end.
     pub is_stopping: bool,
+    /// When the deciders were last asked.
+    pub decided: Timestamp,
     /// Sentences about the daemon that a person should read.
     pub notices: Vec<String>,
 }

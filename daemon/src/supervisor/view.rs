@@ -126,7 +126,9 @@ pub fn job_reasons(state: &State, wanted: &JobId, now: Timestamp) -> Result<JobR
 #[must_use]
 pub fn status(state: &State, about: &About, cursor: Cursor) -> Status {
     let mut jobs: Vec<&Arc<Job>> = state.active.values().collect();
-    jobs.sort_unstable_by_key(|job| (job.state != JobState::Running, rank(job)));
+    jobs.sort_unstable_by_key(|job| {
+        (job.state != JobState::Running, rank(job, state.live.contains_key(&job.id), state.decided))
+    });
     let count = |wanted: JobState| jobs.iter().filter(|job| job.state == wanted).count() as u64;
     let counts = JobCounts {
         queued: count(JobState::Queued),
