@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{Index, IndexFile};
 use crate::error::{Error, Result};
 use crate::id::{IndexId, PackId};
-use crate::pack::{pack_length, read_header};
+use crate::pack::read_header;
 use crate::repository::Repository;
 use crate::storage::{FileKind, FileName};
 
@@ -72,14 +72,13 @@ impl Repository {
     ///
     /// # Errors
     /// The storage's own, when listing.
-    pub(crate) fn forget_missing_packs(&self) -> Result<Vec<PackId>> {
+    pub(crate) fn forget_missing_packs(&self) -> Result<HashSet<PackId>> {
         let sizes: HashMap<PackId, u64> =
             self.storage().list(FileKind::Pack)?.into_iter().map(|(name, size)| (PackId(name.id), size)).collect();
         let mut index = self.index_mut();
-        let kept = index.retain_packs(|id, blobs| sizes.get(id).is_some_and(|size| *size >= pack_length(blobs)));
-        let missing: Vec<PackId> = index.packs().filter(|id| !kept.has_pack(id)).collect();
+        let missing = index.packs_to_forget(|id, length| sizes.get(id).is_some_and(|size| *size >= length));
         if !missing.is_empty() {
-            *index = kept;
+            *index = index.without(&missing);
         }
         Ok(missing)
     }

@@ -2,6 +2,7 @@
 
 mod file;
 mod load;
+mod packs;
 
 pub use file::{IndexFile, IndexedBlob, IndexedPack};
 
@@ -44,6 +45,8 @@ pub struct Index {
     pack_numbers: HashMap<PackId, u32>,
     entries: Vec<Entry>,
     table: HashTable<u32>,
+    /// Entries that the table does not lead to: further places of blobs that it knows.
+    copies: HashMap<BlobHandle, Vec<u32>>,
     hasher: RandomState,
 }
 
@@ -76,6 +79,7 @@ impl Default for Index {
             pack_numbers: HashMap::new(),
             entries: Vec::new(),
             table: HashTable::new(),
+            copies: HashMap::new(),
             hasher: RandomState::new(),
         }
     }
@@ -98,25 +102,20 @@ impl Index {
     /// Returns every place where a blob lies: more than one if programs stored it at the same time.
     #[must_use]
     pub fn get_all(&self, handle: &BlobHandle) -> Vec<Location> {
-        let hash = self.hash(handle);
-        let same = |number: &u32| self.is(*number, handle);
-        let first = self.table.find(hash, same).copied();
-        let Some(first) = first else { return Vec::new() };
-        // Copies are rare: they are not in the table and found by a search of all entries.
-        let copies = self.entries.iter().enumerate().filter(|(number, _)| *number != first as usize);
-        let copies = copies.filter(|(_, entry)| entry.id == handle.id && entry.kind() == handle.kind);
-        let mut all = vec![self.location(&self.entries[first as usize])];
-        all.extend(copies.map(|(_, entry)| self.location(entry)));
-        all
+        let copies = self.copies.get(handle).into_iter().flatten().map(|number| &self.entries[*number as usize]);
+        self.find(handle).into_iter().chain(copies).map(|entry| self.location(entry)).collect()
     }
 
     /// Adds the blobs of a pack that an index file lists.
     pub fn add_pack(&mut self, id: PackId, blobs: &[PackedBlob]) {
-        match self.pack_numbers.get(&id).map(|number| &mut self.packs[*number as usize]) {
-            // Its blobs are known, and now they may be relied on.
-            Some(pack) if !pack.listed => pack.listed = true,
-            _ => self.add(KnownPack { id, listed: true }, blobs),
-        }
+        let pack = KnownPack { id, listed: true };
+        let Some(number) = self.pack_numbers.get(&id) else { return self.add(pack, blobs) };
+        self.packs[*number as usize].listed = true;
+        // Its header may be known, or another index file lists it too, as a rule with the same blobs.
+        let is_new =
+            |blob: &&PackedBlob| !self.get_all(&blob.handle).iter().any(|at| at.pack == id && at.offset == blob.offset);
+        let more: Vec<PackedBlob> = blobs.iter().filter(is_new).copied().collect();
+        self.add(pack, &more);
     }
 
     /// Adds the blobs of a pack that no index file lists yet.
@@ -151,13 +150,16 @@ impl Index {
         let handle = self.entries[place as usize].handle();
         let hash = self.hash(&handle);
         let (entries, hasher, packs) = (&self.entries, &self.hasher, &self.packs);
-        let is_listed = |entry: &Entry| packs[(entry.pack & !TREE) as usize].listed;
+        let is_listed = |entry: &Entry| packs[entry.pack_number()].listed;
         match self.table.find_mut(hash, |&other| entries[other as usize].handle() == handle) {
             None => {
                 self.table.insert_unique(hash, place, |&other| hasher.hash_one(entries[other as usize].handle()));
             }
-            Some(known) if listed && !is_listed(&entries[*known as usize]) => *known = place,
-            Some(_) => {}
+            Some(known) if listed && !is_listed(&entries[*known as usize]) => {
+                let copy = std::mem::replace(known, place);
+                self.copies.entry(handle).or_default().push(copy);
+            }
+            Some(_) => self.copies.entry(handle).or_default().push(place),
         }
     }
 
@@ -176,26 +178,6 @@ impl Index {
     #[must_use]
     pub fn lists_pack(&self, id: &PackId) -> bool {
         self.pack_numbers.get(id).is_some_and(|number| self.packs[*number as usize].listed)
-    }
-
-    /// Returns the blobs of each pack, by pack and offset.
-    #[must_use]
-    pub fn by_pack(&self) -> HashMap<PackId, Vec<PackedBlob>> {
-        let mut packs: HashMap<PackId, Vec<PackedBlob>> = HashMap::new();
-        for entry in &self.entries {
-            let location = self.location(entry);
-            packs.entry(location.pack).or_default().push(PackedBlob {
-                handle: entry.handle(),
-                offset: location.offset,
-                length: location.length,
-                uncompressed_length: location.uncompressed_length,
-            });
-        }
-        for blobs in packs.values_mut() {
-            blobs.sort_by_key(|blob| (blob.offset, blob.handle));
-            blobs.dedup();
-        }
-        packs
     }
 
     /// Returns the number of places of blobs that are known, copies included.
@@ -231,28 +213,6 @@ impl Index {
         blobs.iter().filter_map(length).fold(0, u64::saturating_add)
     }
 
-    /// Returns a copy without the blobs of packs for which `keep` says no.
-    #[must_use]
-    pub(crate) fn retain_packs(&self, keep: impl Fn(&PackId, &[PackedBlob]) -> bool) -> Self {
-        let mut kept = Self { files: self.files.clone(), ..Self::default() };
-        let packs = self.by_pack();
-        for pack in &self.packs {
-            let blobs = packs.get(&pack.id).map_or(&[][..], Vec::as_slice);
-            if keep(&pack.id, blobs) {
-                kept.add(*pack, blobs);
-            }
-        }
-        kept
-    }
-
-    /// Takes over from another index what no index file lists.
-    pub(crate) fn add_unlisted_of(&mut self, other: &Self) {
-        let packs = if other.packs.iter().all(|pack| pack.listed) { HashMap::new() } else { other.by_pack() };
-        for pack in other.packs.iter().filter(|pack| !pack.listed) {
-            self.add_unlisted_pack(pack.id, packs.get(&pack.id).map_or(&[][..], Vec::as_slice));
-        }
-    }
-
     pub(crate) fn files(&self) -> &HashSet<IndexId> {
         &self.files
     }
@@ -275,7 +235,7 @@ impl Index {
     }
 
     fn pack_of(&self, entry: &Entry) -> &KnownPack {
-        &self.packs[(entry.pack & !TREE) as usize]
+        &self.packs[entry.pack_number()]
     }
 
     fn location(&self, entry: &Entry) -> Location {
@@ -289,6 +249,10 @@ impl Index {
 }
 
 impl Entry {
+    fn pack_number(&self) -> usize {
+        (self.pack & !TREE) as usize
+    }
+
     fn kind(&self) -> BlobKind {
         if self.pack & TREE == 0 { BlobKind::Data } else { BlobKind::Tree }
     }
@@ -299,26 +263,4 @@ impl Entry {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn blob(number: u8) -> PackedBlob {
-        let handle = BlobHandle { kind: BlobKind::Data, id: BlobId([number; 32]) };
-        PackedBlob { handle, offset: 0, length: 40, uncompressed_length: None }
-    }
-
-    #[test]
-    fn what_no_index_file_lists_can_be_read_but_not_relied_on() {
-        let mut index = Index::default();
-        let (first, second) = (PackId([1; 32]), PackId([2; 32]));
-        index.add_unlisted_pack(first, &[blob(7)]);
-        assert_eq!(index.get(&blob(7).handle).map(|at| at.pack), Some(first));
-        assert!(!index.contains(&blob(7).handle) && !index.lists_pack(&first));
-        index.add_pack(second, &[blob(7)]);
-        assert!(index.contains(&blob(7).handle));
-        assert_eq!(index.get_all(&blob(7).handle).iter().map(|at| at.pack).collect::<Vec<_>>(), [second, first]);
-        index.add_pack(first, &[blob(7)]);
-        assert!(index.lists_pack(&first));
-        assert_eq!(index.len(), 2);
-    }
-}
+mod tests;

@@ -34,9 +34,18 @@ pub fn encode_header(blobs: &[PackedBlob]) -> Vec<u8> {
 
 /// Returns how long a pack of these blobs is, which do not overlap.
 pub(crate) fn pack_length(blobs: &[PackedBlob]) -> u64 {
-    let entry = |blob: &PackedBlob| if blob.uncompressed_length.is_some() { COMPRESSED_ENTRY } else { PLAIN_ENTRY };
-    let header: usize = blobs.iter().map(entry).sum::<usize>() + OVERHEAD + 4;
-    blobs.iter().map(|blob| u64::from(blob.length)).sum::<u64>() + header as u64
+    let length = |blob: &PackedBlob| packed_length(blob.length, blob.uncompressed_length.is_some());
+    pack_overhead() + blobs.iter().map(length).sum::<u64>()
+}
+
+/// Returns how much of a pack a sealed blob of this length takes, with its entry in the header.
+pub(crate) fn packed_length(length: u32, compressed: bool) -> u64 {
+    u64::from(length) + if compressed { COMPRESSED_ENTRY } else { PLAIN_ENTRY } as u64
+}
+
+/// Returns how long a pack without any blob is.
+pub(crate) fn pack_overhead() -> u64 {
+    OVERHEAD as u64 + 4
 }
 
 /// Reads a header that was opened; total over all bytes.

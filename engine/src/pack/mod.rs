@@ -11,7 +11,7 @@ mod header;
 mod open;
 mod writer;
 
-pub(crate) use header::{pack_length, read_header};
+pub(crate) use header::{pack_length, pack_overhead, packed_length, read_header};
 pub(crate) use open::OpenPack;
 pub(crate) use writer::{BlobSaver, Blobs};
 
