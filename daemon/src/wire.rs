@@ -31,7 +31,7 @@ pub fn kind_of(error: &Error) -> ErrorKind {
         Error::NoRepository { .. } => ErrorKind::RepositoryMissing,
         Error::Unsupported { .. } => ErrorKind::RepositoryUnsupported,
         Error::Locked { .. } | Error::LockLost { .. } => ErrorKind::RepositoryLocked,
-        Error::Damaged { .. } => ErrorKind::RepositoryDamaged,
+        Error::Damaged { .. } | Error::UnreadableLock { .. } => ErrorKind::RepositoryDamaged,
         Error::NotFound { .. } => ErrorKind::SnapshotNotFound,
         Error::Misuse { .. } => ErrorKind::InvalidParams,
         Error::Cancelled | Error::Suspended => ErrorKind::Cancelled,

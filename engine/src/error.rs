@@ -124,6 +124,12 @@ pub enum Error {
         /// Program, host and age of the lock.
         holder: String,
     },
+    /// A lock file cannot be read, so that nobody can tell whether its holder is at work.
+    #[error("a lock of the repository cannot be read: {problem}")]
+    UnreadableLock {
+        /// The file, and what is wrong with it.
+        problem: String,
+    },
     /// The lock of this run is gone or too old to be relied on.
     #[error("the repository's lock was lost: {problem}")]
     LockLost {
@@ -181,7 +187,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Io { source, .. } => Class::of_io(source),
-            Self::Damaged { .. } => Class::Damaged,
+            Self::Damaged { .. } | Self::UnreadableLock { .. } => Class::Damaged,
             Self::WrongPassword { .. } => Class::Auth,
             Self::NotFound { .. } | Self::Misuse { .. } | Self::Unsupported { .. } => Class::Misuse,
             Self::NoRepository { .. } => Class::Misuse,
@@ -202,7 +208,10 @@ impl Error {
             Self::NotFound { .. } => "Check the name; `backupctl snapshots` lists what there is.",
             Self::Unsupported { .. } => "Use a version of this program that knows this repository's format.",
             Self::Locked { .. } => "It is tried again by itself; `restic unlock` removes a lock whose program is gone.",
-            Self::Limit { .. } => "If the data is trusted, ask again with a higher limit.",
+            Self::UnreadableLock { .. } => {
+                "When no other program uses the repository, `restic unlock --remove-all` removes its locks."
+            }
+            Self::Limit { .. } => "If the data is trusted, restore with a higher `--limit`.",
             Self::Suspended => "It goes on when it is resumed.",
             _ => advice_for(self.class()),
         }

@@ -98,7 +98,7 @@ impl Lock {
     /// Takes a lock. Locks that were left behind are removed if they are in the way.
     ///
     /// # Errors
-    /// [`Error::Locked`] names who holds one that is in the way; [`Error::Damaged`] a lock file that cannot be read.
+    /// [`Error::Locked`] names who holds one that is in the way, [`Error::UnreadableLock`] a lock file that says nothing.
     pub fn acquire(repository: &Arc<Repository>, options: LockOptions) -> Result<Self> {
         check_others(repository, &options, None)?;
         let refreshed = (options.now)().boot;
@@ -214,6 +214,9 @@ fn check_others(repository: &Repository, options: &LockOptions, own: Option<Lock
             Ok(lock) => lock,
             // Its holder has just removed it.
             Err(Error::NotFound { .. }) => continue,
+            Err(error @ Error::Damaged { .. }) => {
+                return Err(Error::UnreadableLock { problem: error.to_string() });
+            }
             Err(error) => return Err(error),
         };
         if !lock.exclusive && !options.exclusive {

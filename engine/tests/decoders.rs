@@ -174,5 +174,6 @@ fn a_lock_that_is_not_one_is_named_and_not_overrun() {
         forge.write(FileKind::Lock, sha256(contents), contents);
         let error = Lock::acquire(&forge.open(), lock_options()).map(|_| ()).expect_err("the lock cannot be judged");
         assert!(error.to_string().contains("lock"), "{error}");
+        assert!(error.advice().contains("unlock"), "{}", error.advice());
     }
 }
