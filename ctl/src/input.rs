@@ -128,14 +128,60 @@ fn unit_seconds(unit: &str) -> Option<u64> {
     })
 }
 
+/// Reads a size such as `4096`, `20TiB` or `3 GiB` in bytes.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let refuse = || format!("`{text}` is not a size; write it like 4096, 500MiB or 20 TiB");
+    let (number, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
+    let power = match unit.trim_start() {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        "PiB" => 50,
+        _ => return Err(refuse()),
+    };
+    let number: u64 = number.parse().map_err(|_| refuse())?;
+    number.checked_mul(1 << power).ok_or_else(refuse)
+}
+
 /// Reads the patterns of an exclude file as restic does: one a line, blank lines and lines that start with `#` are
-/// left out, and so is white space around a pattern.
-pub(crate) fn exclude_patterns(text: &str) -> impl Iterator<Item = String> {
+/// left out, and so is white space around a pattern; `$NAME` and `${NAME}` stand for variables of the environment.
+pub(crate) fn exclude_patterns(text: &str, variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
     text.trim_start_matches('\u{feff}')
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
+        .map(|line| expand(line, &variable))
+        .collect()
+}
+
+/// Puts the values of variables in the place of their names; one that is not set is nothing, `$$` is a dollar sign.
+fn expand(line: &str, variable: impl Fn(&str) -> Option<String>) -> String {
+    let mut expanded = String::new();
+    let mut rest = line;
+    while let Some(dollar) = rest.find('$') {
+        expanded.push_str(&rest[..dollar]);
+        rest = &rest[dollar + 1..];
+        let name_end = |text: &str| {
+            text.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(text.len())
+        };
+        let (name, after) = match rest.strip_prefix('{').and_then(|inside| inside.split_once('}')) {
+            Some(braced) => braced,
+            None => rest.split_at(name_end(rest)),
+        };
+        if let Some(after) = rest.strip_prefix('$') {
+            expanded.push('$');
+            rest = after;
+        } else if name.is_empty() {
+            // What is no name stays as it is.
+            expanded.push('$');
+        } else {
+            expanded.push_str(&variable(name).unwrap_or_default());
+            rest = after;
+        }
+    }
+    expanded + rest
 }
 
 /// Makes a new name for a change.
@@ -218,7 +264,19 @@ mod tests {
 
     #[test]
     fn an_exclude_file_has_a_pattern_a_line() {
-        let patterns: Vec<String> = exclude_patterns("\u{feff}*.tmp\r\n\n# note\n  /a b  \n#x").collect();
-        assert_eq!(patterns, ["*.tmp", "/a b"]);
+        let text = "\u{feff}*.tmp\r\n\n# note\n  /a b  \n#x\n$HOME/x\n${HOME}y\n$NONE/a$$b$/\n${\n$";
+        let home = |name: &str| (name == "HOME").then(|| "/home/ada".to_owned());
+        let wanted = ["*.tmp", "/a b", "/home/ada/x", "/home/aday", "/a$b$/", "${", "$"];
+        assert_eq!(exclude_patterns(text, home), wanted);
+    }
+
+    #[test]
+    fn sizes_are_read_with_and_without_a_unit() {
+        for (text, meant) in [("0", 0), ("4096", 4096), ("20TiB", 20 << 40), ("3 GiB", 3 << 30), ("7B", 7)] {
+            assert_eq!(bytes(text), Ok(meant), "{text}");
+        }
+        for text in ["", "GiB", "3GB", "-1", "1.5GiB", "99999999999PiB"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
     }
 }

@@ -180,6 +180,9 @@ fn cat_writes_the_bytes_as_they_are_over_a_second_connection() {
     });
     let output = house.command(&["cat", "latest:/home/ada/a.txt"]).output().unwrap();
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"a\n\xff\n\n"[..]));
+    let document = house.run(&["cat", "latest:/home/ada/a.txt", "--json"]).json_lines();
+    let wanted = serde_json::json!({ "path": "/home/ada/a.txt", "contents": "YQr/Cgo=", "bytes": 5 });
+    assert_eq!(document, [wanted]);
     assert_eq!(house.run(&["cat", "latest"]).code, 2);
 }
 

@@ -1,9 +1,9 @@
 //! The engine's words in those of the wire.
 
 use backup_engine::Error;
-use backup_engine::monitor::ItemFailure;
+use backup_engine::monitor::{self, ItemFailure};
 use backup_proto::error::{Class, ErrorKind, RpcError};
-use backup_proto::job::{FailedItem, JobError};
+use backup_proto::job::{FailedItem, JobError, PlannedAction, PlannedItem};
 use backup_proto::path::WirePath;
 
 /// Returns the wire's word for a class.
@@ -76,4 +76,17 @@ pub fn failed_item(failure: ItemFailure) -> FailedItem {
         message: failure.message,
         advice: failure.advice,
     }
+}
+
+/// Returns what a dry run would do with an entry as clients see it.
+#[must_use]
+pub fn planned_item(item: monitor::PlannedItem) -> PlannedItem {
+    let action = match item.action {
+        monitor::PlannedAction::Create => PlannedAction::Create,
+        monitor::PlannedAction::Replace => PlannedAction::Replace,
+        monitor::PlannedAction::Same => PlannedAction::Unchanged,
+        monitor::PlannedAction::Keep => PlannedAction::Keep,
+        monitor::PlannedAction::Delete => PlannedAction::Delete,
+    };
+    PlannedItem { path: WirePath::from(item.path), action, bytes: item.bytes }
 }

@@ -12,7 +12,7 @@ use backup_proto::error::ErrorKind;
 use backup_proto::job::{JobId, PlannedAction, PlannedItem};
 use backup_proto::page::PageRequest;
 use backup_proto::path::WirePath;
-use backup_proto::spec::{Destination, JobSpec, Overwrite, RestoreItem, RestoreSpec, SnapshotQuery};
+use backup_proto::spec::{Destination, JobSpec, Overwrite, RestoreItem, RestoreLimits, RestoreSpec, SnapshotQuery};
 use backupd::inbox::News;
 use backupd::job::{How, Job};
 
@@ -35,6 +35,7 @@ fn restore_of(snapshot: &str, inside: Option<&Path>, destination: Destination) -
         keep_replaced: false,
         delete: false,
         dry_run: false,
+        limits: RestoreLimits::default(),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Blobs between their contents and their sealed form: compression around [`seal`](crate::seal).
 
 use crate::error::{Error, Result};
-use crate::id::{BlobHandle, sha256};
+use crate::id::{BlobHandle, BlobKind, sha256};
 use crate::index::Location;
-use crate::limits::BLOB_MAX;
+use crate::limits::{BLOB_MAX, DATA_BLOB_MAX, FOLDER_ENTRIES_MAX};
 use crate::seal::{OVERHEAD, SealKey};
 
 /// Compresses and seals blobs; one for each thread, because zstd's contexts are costly to make.
@@ -52,20 +52,62 @@ fn empty(buffer: &mut Vec<u8>) {
     }
 }
 
+/// Bounds on what one blob may claim to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlobLimits {
+    /// The most bytes of a data blob.
+    pub(crate) data: u64,
+    /// The most bytes of a tree blob.
+    pub(crate) tree: u64,
+    /// The most entries of a folder.
+    pub(crate) folder_entries: usize,
+}
+
+impl BlobLimits {
+    /// Returns the built-in bounds, for a repository whose files are cut into chunks of at most this many bytes.
+    pub(crate) fn new(chunk_max: u64) -> Self {
+        let data = chunk_max.clamp(DATA_BLOB_MAX as u64, BLOB_MAX as u64);
+        Self { data, tree: BLOB_MAX as u64, folder_entries: FOLDER_ENTRIES_MAX }
+    }
+
+    /// Checks how long a blob is, before memory is taken for its sealed bytes or its contents.
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    pub(crate) fn check(&self, handle: &BlobHandle, location: &Location) -> Result<()> {
+        let (kind, limit) = match handle.kind {
+            BlobKind::Data => ("data", self.data),
+            BlobKind::Tree => ("tree", self.tree),
+        };
+        let sealed = u64::from(location.length).saturating_sub(OVERHEAD as u64);
+        let length = sealed.max(location.contents_length());
+        if length > limit {
+            let what = format!("{kind} blob {} of {length} bytes", handle.id);
+            return Err(Error::Limit { what, limit: format!("{limit} bytes") });
+        }
+        Ok(())
+    }
+}
+
 /// Opens and checks sealed blobs; one for each thread.
 pub(crate) struct Opener {
     decompressor: zstd::bulk::Decompressor<'static>,
+    limits: BlobLimits,
 }
 
 impl Opener {
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self { decompressor: zstd::bulk::Decompressor::new().map_err(cannot_compress)? })
+    pub(crate) fn new(limits: BlobLimits) -> Result<Self> {
+        Ok(Self { decompressor: zstd::bulk::Decompressor::new().map_err(cannot_compress)?, limits })
+    }
+
+    pub(crate) fn limits(&self) -> &BlobLimits {
+        &self.limits
     }
 
     /// Opens a blob and checks that it is the one that was asked for.
     ///
     /// # Errors
-    /// [`Error::Damaged`] names the blob and its pack.
+    /// [`Error::Damaged`] names the blob and its pack; [`Error::Limit`] if it claims to be too long.
     pub(crate) fn open(
         &mut self,
         key: &SealKey,
@@ -73,6 +115,7 @@ impl Opener {
         location: &Location,
         sealed: Vec<u8>,
     ) -> Result<Vec<u8>> {
+        self.limits.check(handle, location)?;
         let damaged = |problem: &str| {
             let (blob, pack) = (handle.id, location.pack);
             Error::damaged(format!("blob {blob} in pack {pack}"), problem)
@@ -82,8 +125,7 @@ impl Opener {
             None => plain,
             Some(length) => {
                 // The claimed length is the bound of what is unpacked: a small blob cannot fill the memory.
-                let length = check_length(u64::from(length))?;
-                let unpacked = self.decompressor.decompress(&plain, length);
+                let unpacked = self.decompressor.decompress(&plain, length as usize);
                 unpacked.map_err(|_| damaged("its compression is broken or hides more than it claims"))?
             }
         };
@@ -92,14 +134,6 @@ impl Opener {
         }
         Ok(contents)
     }
-}
-
-/// Checks the length of a blob before memory is taken for it.
-pub(crate) fn check_length(length: u64) -> Result<usize> {
-    usize::try_from(length)
-        .ok()
-        .filter(|length| *length <= BLOB_MAX + OVERHEAD)
-        .ok_or_else(|| Error::Limit { what: format!("a blob of {length} bytes"), limit: format!("{BLOB_MAX} bytes") })
 }
 
 pub(crate) fn cannot_compress(error: std::io::Error) -> Error {

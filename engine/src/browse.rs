@@ -53,7 +53,7 @@ pub fn list(
     recursive: bool,
     each: &mut EachEntry<'_>,
 ) -> Result<()> {
-    let mut opener = Opener::new()?;
+    let mut opener = Opener::new(repository.blob_limits())?;
     match locate(repository, &mut opener, snapshot, path)? {
         Located::Folder(path, tree) => walk(repository, &mut opener, path, tree, recursive, each).map(|_| ()),
         Located::Entry(path, node) => each(&path, &node).map(|_| ()),
@@ -68,7 +68,7 @@ pub fn find(repository: &Repository, pattern: &str, snapshots: &[SnapshotId], ea
     let wanted = Pattern::new(pattern.as_bytes());
     let wanted =
         wanted.map_err(|problem| Error::misuse(format!("the pattern `{pattern}` cannot be used: {problem}")))?;
-    let mut opener = Opener::new()?;
+    let mut opener = Opener::new(repository.blob_limits())?;
     for snapshot in snapshots {
         let tree = root(repository, &mut opener, snapshot)?;
         let mut found = |path: &[u8], node: &Node| {
@@ -95,7 +95,7 @@ pub fn diff(
     second: &SnapshotId,
     each: &mut dyn FnMut(Change) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let mut opener = Opener::new()?;
+    let mut opener = Opener::new(repository.blob_limits())?;
     let (first, second) = (root(repository, &mut opener, first)?, root(repository, &mut opener, second)?);
     let mut stack = vec![Pairs::new(b"/".to_vec(), first, second)];
     while let Some(pairs) = stack.last_mut() {
@@ -133,7 +133,7 @@ pub fn cat(
     path: &[u8],
     out: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let mut opener = Opener::new()?;
+    let mut opener = Opener::new(repository.blob_limits())?;
     let node = match locate(repository, &mut opener, snapshot, path)? {
         Located::Entry(_, node) if node.kind == NodeKind::File => node,
         _ => return Err(Error::misuse(format!("{} in the snapshot is not a file", String::from_utf8_lossy(path)))),

@@ -95,6 +95,16 @@ impl Config {
         })
     }
 
+    /// Returns how many bytes the largest chunk of a file has.
+    #[must_use]
+    pub fn chunk_max(&self) -> u64 {
+        let (setting, default) = match self.chunker.as_deref() {
+            Some("FixedSize") => (self.chunk_size, 1 << CHUNK_MASK_BITS),
+            _ => (self.chunk_max_size, CHUNK_MAX as u64),
+        };
+        setting.unwrap_or(default)
+    }
+
     /// Returns zstd's level for blobs and files, or `None` if nothing is to be compressed.
     #[must_use]
     pub fn compression_level(&self) -> Option<i32> {

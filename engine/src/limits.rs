@@ -25,9 +25,21 @@ pub const PACK_SIZE: usize = 16 * 1024 * 1024;
 /// The largest pack that is read. Other programs may be set to make packs of up to 4 GiB − 1; offsets are 32 bits.
 pub const PACK_SIZE_MAX: u64 = u32::MAX as u64;
 
-/// The largest blob that is opened, compressed or not, in bytes. A folder of a million files makes a tree blob of
-/// some 400 MB, and restic has no bound; this one keeps a hostile repository from taking all memory.
+/// The largest blob that is opened or made, compressed or not, in bytes. A folder of a million files makes a tree blob
+/// of some 400 MB, and restic has no bound; this one keeps a hostile repository from taking all memory.
 pub const BLOB_MAX: usize = 1024 * 1024 * 1024;
+
+/// The largest data blob that is opened, in bytes, unless the repository's config says that files are cut into larger
+/// ones: sixteen times restic's largest. Several threads open data at once, and a few hundred bytes may claim to be this much.
+pub const DATA_BLOB_MAX: usize = 16 * CHUNK_MAX;
+
+/// The most entries that are read of one folder: some 1.5 GB of memory. A blob of [`BLOB_MAX`] bytes could hold ten
+/// times as many.
+pub const FOLDER_ENTRIES_MAX: usize = 4_000_000;
+
+/// How many bytes beyond its length at the start are read of a file that grows meanwhile. One that grows as fast as
+/// it is read would have no end.
+pub const GROWTH_MAX: u64 = 1024 * 1024 * 1024;
 
 /// The largest config, key, lock, snapshot or index file that is read, in bytes.
 pub const FILE_MAX: usize = 512 * 1024 * 1024;

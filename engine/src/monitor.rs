@@ -90,6 +90,32 @@ pub struct PackRecord {
     pub blobs: Vec<PackedBlob>,
 }
 
+/// What a restore does with one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedAction {
+    /// It is made.
+    Create,
+    /// It takes the place of one that differs.
+    Replace,
+    /// The one that is there is right.
+    Same,
+    /// The one that is there differs and is kept.
+    Keep,
+    /// It is not in the snapshot and is removed.
+    Delete,
+}
+
+/// What a restore would do with one entry: a line of a dry run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedItem {
+    /// Where.
+    pub path: PathBuf,
+    /// What.
+    pub action: PlannedAction,
+    /// Length of a file in bytes.
+    pub bytes: u64,
+}
+
 /// Receives what an operation has to say while it runs. Every method has a default that ignores it.
 ///
 /// Methods are called from several threads and must return quickly.
@@ -105,6 +131,9 @@ pub trait Monitor: Send + Sync {
 
     /// Reports an item that could not be done. Every one is reported.
     fn item_failed(&self, _failure: ItemFailure) {}
+
+    /// Says what a restore would do with an entry, in a dry run; of every one, in order.
+    fn planned(&self, _item: PlannedItem) {}
 
     /// Says something worth knowing that is no failure, once for each run: a sentence.
     fn notice(&self, _sentence: &str) {}

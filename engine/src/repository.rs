@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Map;
 
-use crate::blob::{Opener, cannot_compress, check_length};
+use crate::blob::{BlobLimits, Opener, cannot_compress};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::id::{BlobHandle, BlobId, BlobKind, RepositoryId, sha256};
@@ -18,7 +18,7 @@ use crate::limits::FILE_MAX;
 use crate::polynomial::Polynomial;
 use crate::seal::{SealKey, fill_random};
 use crate::storage::{Bytes, FileKind, FileName, Storage};
-use crate::tree::Tree;
+use crate::tree::{Tree, TreeError};
 
 /// The first byte of a compressed file; one that is not compressed is JSON.
 const COMPRESSED: u8 = 2;
@@ -155,6 +155,11 @@ impl Repository {
         &*self.storage
     }
 
+    /// Returns the built-in bounds on what one blob may claim to be.
+    pub(crate) fn blob_limits(&self) -> BlobLimits {
+        BlobLimits::new(self.config.chunk_max())
+    }
+
     pub(crate) fn key(&self) -> &SealKey {
         &self.key
     }
@@ -198,10 +203,9 @@ impl Repository {
     }
 
     fn read_blob_at(&self, opener: &mut Opener, handle: &BlobHandle, location: &Location) -> Result<Vec<u8>> {
-        let length = check_length(u64::from(location.length))?;
-        check_length(location.contents_length())?;
+        opener.limits().check(handle, location)?;
         let name = FileName::new(FileKind::Pack, location.pack.0);
-        let sealed = self.storage.read_range(&name, u64::from(location.offset), length);
+        let sealed = self.storage.read_range(&name, u64::from(location.offset), location.length as usize);
         let sealed = sealed.map_err(|error| match error {
             // Nobody asked for the pack by its name: it is what is needed, and it is lost.
             Error::NotFound { .. } => self.damaged(&name, "it is missing"),
@@ -213,11 +217,17 @@ impl Repository {
     /// Reads a folder's tree.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if it is missing or not what was stored.
+    /// [`Error::Damaged`] if it is missing or not what was stored; [`Error::Limit`] if it has too many entries.
     pub(crate) fn read_tree(&self, opener: &mut Opener, id: &BlobId) -> Result<Tree> {
         let handle = BlobHandle { kind: BlobKind::Tree, id: *id };
         let bytes = self.read_blob(opener, &handle)?;
-        Tree::decode(&bytes).map_err(|problem| Error::damaged(format!("tree blob {id}"), problem))
+        let most = opener.limits().folder_entries;
+        Tree::decode_within(&bytes, most).map_err(|error| match error {
+            TreeError::TooLong => {
+                Error::Limit { what: format!("the folder of tree blob {id}"), limit: format!("{most} entries") }
+            }
+            TreeError::Broken(problem) => Error::damaged(format!("tree blob {id}"), problem),
+        })
     }
 
     /// Reads a sealed file, checks it against its name and unpacks it.

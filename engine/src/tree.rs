@@ -2,6 +2,8 @@
 //!
 //! Field names, their order and what is left out are restic's, so that the same folder makes the same blob.
 
+mod reader;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -10,11 +12,19 @@ use crate::id::BlobId;
 use crate::limits::NAME_MAX;
 
 /// A folder's entries, sorted by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
     /// The entries.
-    #[serde(default, deserialize_with = "null_is_default")]
     pub nodes: Vec<Node>,
+}
+
+/// Why a tree blob cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TreeError {
+    /// It has more entries than are wanted in memory.
+    TooLong,
+    /// It is no tree; how that shows.
+    Broken(String),
 }
 
 /// What an entry is.
@@ -121,7 +131,15 @@ impl Tree {
     /// # Errors
     /// Says what is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+        Self::decode_within(bytes, usize::MAX).map_err(|error| match error {
+            TreeError::TooLong => "it has too many entries".to_owned(),
+            TreeError::Broken(problem) => problem,
+        })
+    }
+
+    /// Decodes a tree blob that has at most this many entries.
+    pub(crate) fn decode_within(bytes: &[u8], most: usize) -> Result<Self, TreeError> {
+        reader::read(bytes, most).map(|nodes| Self { nodes })
     }
 
     /// Returns the entry of this name.
@@ -237,7 +255,19 @@ mod tests {
         let tree = Tree::decode(text.as_bytes()).unwrap();
         assert_eq!(tree.nodes[0].kind, NodeKind::Unknown);
         assert_eq!(tree.nodes[0].mtime, None);
-        assert_eq!(Tree::decode(br#"{"nodes":null}"#).unwrap(), Tree::default());
+        for empty in [r#"{"nodes":null}"#, r#"{"nodes":[]}"#, "{}", "{\"nodes\":[],\"more\":[1]}\n"] {
+            assert_eq!(Tree::decode(empty.as_bytes()).unwrap(), Tree::default(), "{empty}");
+        }
+        for broken in ["", "null", "[]", "3", r#"{"nodes":{}}"#, r#"{"nodes":3}"#, r#"{"nodes":[]} x"#] {
+            assert!(Tree::decode(broken.as_bytes()).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn no_more_entries_are_read_than_wanted() {
+        let text = br#"{"nodes":[{"name":"a","type":"file"},{"name":"b","type":"file"}]}"#;
+        assert_eq!(Tree::decode_within(text, 1), Err(TreeError::TooLong));
+        assert_eq!(Tree::decode_within(text, 2).unwrap().nodes.len(), 2);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
-use backup_engine::restorer::{Action, Overwrite, RestoreOptions, RestoreSummary, restore};
+use backup_engine::monitor::PlannedAction;
+use backup_engine::restorer::{Overwrite, RestoreOptions, RestoreSummary, restore};
 use backup_engine::{Class, Gate, Repository};
 use backup_testkit::seed::Seed;
 use backup_testkit::tree::Tree;
@@ -86,12 +87,12 @@ fn check_replaced(
     put(&tree, theirs);
     let mut options = RestoreOptions::new(snapshot, tree.root().to_path_buf());
     (options.overwrite, options.keep_replaced, options.dry_run) = (overwrite, keep, true);
-    let plan = run(repository, &options).0.plan;
+    let plan = run(repository, &options).1.plan();
     options.dry_run = false;
     let (summary, monitor) = run(repository, &options);
     // What is in a folder may be newer than the folder.
     let is_kept = overwrite == Overwrite::Never || (overwrite == Overwrite::Older && theirs == "folder of 1");
-    assert_eq!(plan[0].action, if is_kept { Action::Keep } else { Action::Replace }, "{case}");
+    assert_eq!(plan[0].action, if is_kept { PlannedAction::Keep } else { PlannedAction::Replace }, "{case}");
     assert_eq!((summary.kept, summary.failed), (is_kept.into(), is_kept.into()), "{case}: {:?}", monitor.failed());
     assert_eq!(what(&tree.path("x")), if is_kept { theirs } else { ours }, "{case}");
     assert_eq!(what(&tree.path("x.replaced-1")), if keep { theirs } else { "nothing" }, "{case}");

@@ -7,73 +7,15 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use backup_engine::checker::{VerifyOptions, verify};
-use backup_engine::id::{BlobId, SnapshotId};
-use backup_engine::restorer::{Overwrite, RestoreLimits, RestoreOptions, RestoreSummary, restore};
-use backup_engine::{Error, Gate, Repository, Result};
-use common::forge::{Forge, folder, link};
-use common::{Place, Remembers};
+use backup_engine::id::SnapshotId;
+use backup_engine::restorer::{Overwrite, RestoreOptions};
+use backup_engine::{Error, Gate};
+use common::Remembers;
+use common::forge::{folder, link};
+use common::trap::{Trap, names, run};
 use serde_json::{Value, json};
-
-/// A forged repository and a destination, with something beside it that must stay as it is.
-struct Trap {
-    forge: Forge,
-    place: Place,
-}
-
-impl Trap {
-    fn new() -> Self {
-        let place = Place::new();
-        fs::create_dir(place.path("outside")).unwrap();
-        fs::write(place.path("outside/file"), "untouched").unwrap();
-        Self { forge: Forge::new(), place }
-    }
-
-    fn to(&self) -> PathBuf {
-        self.place.path("restored")
-    }
-
-    /// Restores a forged top of these entries beside a good file, and checks that only the destination changed.
-    fn spring(&mut self, nodes: &[Value]) -> (RestoreSummary, Remembers) {
-        self.spring_with(nodes, |_| {})
-    }
-
-    fn spring_with(&mut self, nodes: &[Value], change: impl Fn(&mut RestoreOptions)) -> (RestoreSummary, Remembers) {
-        let good = self.forge.entry("zz good", b"good");
-        let tree = self.forge.tree(&[nodes, &[good]].concat());
-        let snapshot = self.forge.snapshot(tree);
-        let mut options = RestoreOptions::new(snapshot, self.to());
-        change(&mut options);
-        let (summary, monitor) = run(&self.forge.open(), &options);
-        let summary = summary.expect("the restore runs to its end");
-        assert_eq!(fs::read(self.to().join("zz good")).unwrap(), b"good");
-        assert_eq!(names(&self.place.path("outside")), ["file"]);
-        assert_eq!(fs::read(self.place.path("outside/file")).unwrap(), b"untouched");
-        assert_eq!(names(&self.place.path("")), ["outside", "password", "restored"]);
-        assert_eq!(parts(&self.to()), Vec::<String>::new());
-        (summary, monitor)
-    }
-}
-
-fn run(repository: &Arc<Repository>, options: &RestoreOptions) -> (Result<RestoreSummary>, Remembers) {
-    let monitor = Remembers::default();
-    let summary = restore(repository, options, &Gate::new(), &monitor);
-    (summary, monitor)
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
-
-fn parts(folder: &Path) -> Vec<String> {
-    names(folder).into_iter().filter(|name| name.starts_with(".backupd-")).collect()
-}
 
 #[test]
 fn a_name_that_leads_elsewhere_is_named_and_left_out() {
@@ -159,60 +101,6 @@ fn what_lies_under_the_name_of_an_unfinished_file_is_not_written_through() {
         assert_eq!((summary.files, monitor.failed()), (2, vec![]), "{kind}");
         assert_eq!(fs::read(to.join("victim")).unwrap(), b"as it was", "{kind}");
     }
-}
-
-/// A tree in which every folder holds the one below twice.
-fn doubling(forge: &mut Forge, levels: usize) -> BlobId {
-    let leaf = forge.entry("leaf", b"leaf");
-    let mut tree = forge.tree(&[leaf]);
-    for _ in 0..levels {
-        tree = forge.tree(&[folder("a", tree), folder("b", tree)]);
-    }
-    tree
-}
-
-#[test]
-fn a_subtree_that_repeats_without_end_is_a_limit_and_not_a_full_disk() {
-    let mut trap = Trap::new();
-    let tree = doubling(&mut trap.forge, 40);
-    let snapshot = trap.forge.snapshot(tree);
-    let mut options = RestoreOptions::new(snapshot, trap.to());
-    let (summary, _) = run(&trap.forge.open(), &options);
-    let error = summary.unwrap_err();
-    assert!(matches!(error, Error::Limit { .. }) && error.to_string().contains("entries"), "{error}");
-    assert!(!trap.to().exists());
-    // The patterns of what is wanted do not lead around the limit.
-    options.include = vec!["nothing".to_owned()];
-    options.limits.entries = Some(1000);
-    assert!(matches!(run(&trap.forge.open(), &options).0.unwrap_err(), Error::Limit { .. }));
-}
-
-#[test]
-fn whoever_trusts_the_data_raises_the_limit() {
-    let mut trap = Trap::new();
-    let tree = doubling(&mut trap.forge, 5);
-    let snapshot = trap.forge.snapshot(tree);
-    let limits =
-        |entries, bytes, depth| RestoreLimits { entries: Some(entries), bytes: Some(bytes), depth: Some(depth) };
-    let mut options = RestoreOptions::new(snapshot, trap.to());
-    for (limits, files) in [(limits(93, 1000, 10), None), (limits(94, 127, 10), None), (limits(94, 128, 6), Some(32))] {
-        options.limits = limits;
-        let (summary, monitor) = run(&trap.forge.open(), &options);
-        assert_eq!(summary.ok().map(|summary| summary.files), files, "{limits:?}: {:?}", monitor.failed());
-    }
-}
-
-#[test]
-fn folders_that_are_too_deep_are_named() {
-    let mut trap = Trap::new();
-    let leaf = trap.forge.entry("leaf", b"leaf");
-    let mut tree = trap.forge.tree(&[leaf]);
-    for _ in 0..4200 {
-        tree = trap.forge.tree(&[folder("d", tree)]);
-    }
-    let (summary, monitor) = trap.spring(&[folder("d", tree)]);
-    assert_eq!((summary.files, summary.failed), (1, 1));
-    assert!(monitor.failed()[0].1.contains("4096 levels"), "{:?}", monitor.failed());
 }
 
 #[test]

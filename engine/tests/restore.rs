@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backup_engine::id::SnapshotId;
-use backup_engine::restorer::{Action, Overwrite, RestoreOptions, RestoreSummary, restore};
+use backup_engine::monitor::PlannedAction;
+use backup_engine::restorer::{Overwrite, RestoreOptions, RestoreSummary, restore};
 use backup_engine::{Error, Gate, Repository};
 use backup_testkit::compare::{Options, compare};
 use backup_testkit::seed::Seed;
@@ -135,12 +136,12 @@ fn a_dry_run_says_what_the_run_then_does() {
     options.overwrite = Overwrite::Always;
     options.delete = true;
     options.dry_run = true;
-    let plan = run(&repository, &options).0.plan;
+    let plan = run(&repository, &options).1.plan();
     let of = |name: &str| plan.iter().find(|item| item.path == to.join(name)).map(|item| item.action);
-    assert_eq!(of("new"), Some(Action::Create));
-    assert_eq!(of("changed"), Some(Action::Replace));
-    assert_eq!(of("same"), Some(Action::Same));
-    assert_eq!(of("extra"), Some(Action::Delete));
+    assert_eq!(of("new"), Some(PlannedAction::Create));
+    assert_eq!(of("changed"), Some(PlannedAction::Replace));
+    assert_eq!(of("same"), Some(PlannedAction::Same));
+    assert_eq!(of("extra"), Some(PlannedAction::Delete));
     assert!(!to.join("new").exists() && to.join("extra/file").exists());
     options.dry_run = false;
     let (summary, _) = run(&repository, &options);

@@ -81,6 +81,36 @@ pub struct RestoreSpec {
     /// Change nothing; only say what would happen (`job.planned`).
     #[serde(default)]
     pub dry_run: bool,
+    /// Bounds to use in place of the daemon's own, by somebody who trusts the repository.
+    #[serde(default, skip_serializing_if = "RestoreLimits::is_default")]
+    pub limits: RestoreLimits,
+}
+
+/// Bounds that keep a hostile repository from filling the machine. One that is absent is the daemon's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RestoreLimits {
+    /// The most files, folders and other entries in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// The most bytes of files in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_bytes: Option<u64>,
+    /// The deepest nesting of folders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<u64>,
+    /// The most entries of one folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder_entries: Option<u64>,
+    /// The most bytes of one piece of a file or of one folder's list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blob_bytes: Option<u64>,
+}
+
+impl RestoreLimits {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One part of a snapshot.

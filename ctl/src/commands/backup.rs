@@ -89,7 +89,7 @@ impl Backup {
         let mut patterns = self.exclude.clone();
         for path in &self.exclude_files {
             let text = std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;
-            patterns.extend(exclude_patterns(&text));
+            patterns.extend(exclude_patterns(&text, |name| std::env::var(name).ok()));
         }
         Ok(patterns)
     }

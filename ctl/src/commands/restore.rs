@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use backup_proto::client::ClientError;
 use backup_proto::error::{ErrorKind, Exit};
-use backup_proto::spec::{Destination, JobSpec, Overwrite, RestoreItem, RestoreSpec};
+use backup_proto::spec::{Destination, JobSpec, Overwrite, RestoreItem, RestoreLimits, RestoreSpec};
 use clap::{Args, ValueEnum};
 
 use crate::args::{Latest, Queueing};
 use crate::commands::query;
 use crate::exit::Failure;
 use crate::follow::{self, Watched};
-use crate::input::{Base, snapshot_and_path};
+use crate::input::{Base, bytes, snapshot_and_path};
 use crate::session::Session;
 
 /// Restore snapshots, or parts of them.
@@ -57,6 +57,10 @@ pub(crate) struct Restore {
     /// Change nothing, and say what would be done.
     #[arg(long)]
     dry_run: bool,
+    /// Go beyond a bound that protects from hostile repositories: `entries`, `size`, `depth`, `folder` (entries of one)
+    /// or `blob` (its size), as in `size=20TiB`; may be repeated.
+    #[arg(long = "limit", value_name = "NAME=VALUE")]
+    limits: Vec<String>,
     #[command(flatten)]
     latest: Latest,
     #[command(flatten)]
@@ -127,6 +131,47 @@ impl Restore {
             keep_replaced: self.keep_replaced,
             delete: self.delete,
             dry_run: self.dry_run,
+            limits: limits(&self.limits)?,
         })
+    }
+}
+
+/// Reads bounds as they are typed.
+fn limits(typed: &[String]) -> Result<RestoreLimits, String> {
+    let mut limits = RestoreLimits::default();
+    for text in typed {
+        let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is no bound; write `NAME=VALUE`"))?;
+        let bound = match name {
+            "entries" => &mut limits.entries,
+            "size" => &mut limits.total_bytes,
+            "depth" => &mut limits.depth,
+            "folder" => &mut limits.folder_entries,
+            "blob" => &mut limits.blob_bytes,
+            _ => return Err(format!("there is no bound `{name}`; there are entries, size, depth, folder and blob")),
+        };
+        let counts = matches!(name, "entries" | "depth" | "folder");
+        *bound =
+            Some(if counts { value.parse().map_err(|_| format!("`{value}` is no number"))? } else { bytes(value)? });
+    }
+    Ok(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_typed_with_their_names() {
+        let typed = ["size=20TiB", "folder=9000000", "blob=3 GiB"].map(str::to_owned);
+        let wanted = RestoreLimits {
+            total_bytes: Some(20 << 40),
+            folder_entries: Some(9_000_000),
+            blob_bytes: Some(3 << 30),
+            ..RestoreLimits::default()
+        };
+        assert_eq!(limits(&typed), Ok(wanted));
+        for wrong in ["size", "width=3", "depth=3MiB", "entries=", "size=many"] {
+            assert!(limits(&[wrong.to_owned()]).is_err(), "{wrong}");
+        }
     }
 }

@@ -199,6 +199,7 @@ pub(super) fn restore() -> JobSpec {
         keep_replaced: false,
         delete: false,
         dry_run: false,
+        limits: backup_proto::spec::RestoreLimits::default(),
     })
 }
 

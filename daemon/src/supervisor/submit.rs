@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use backup_engine::source::exclude::Excludes;
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::job::{JobState, Priority};
 use backup_proto::params::JobSubmit;
@@ -148,6 +149,7 @@ fn backup(state: &State, spec: &BackupSpec) -> Result<Vec<(JobSpec, Option<Strin
             vec![DEFAULT_TARGET.to_owned()]
         }
     };
+    check_patterns(&spec.exclude)?;
     let targets = spec.target.clone().map_or(targets, |target| vec![target]);
     targets.iter().try_for_each(|target| check_target(state, target))?;
     let for_target =
@@ -162,6 +164,8 @@ fn restore(state: &State, spec: &RestoreSpec) -> Result<Vec<(JobSpec, Option<Str
     if let Destination::Folder(path) = &spec.destination {
         check_absolute(path)?;
     }
+    check_patterns(&spec.include)?;
+    check_patterns(&spec.exclude)?;
     let mut named: Vec<&String> = spec.items.iter().filter_map(|item| item.snapshot.target.as_ref()).collect();
     named.dedup();
     named.iter().try_for_each(|target| check_target(state, target))?;
@@ -183,6 +187,14 @@ fn check_target(state: &State, target: &str) -> Result<(), RpcError> {
     Err(RpcError::new(ErrorKind::TargetNotFound, message, "`backupctl target list` shows what there is."))
 }
 
+/// Refuses malformed patterns now, while somebody is there to correct them.
+fn check_patterns(patterns: &[String]) -> Result<(), RpcError> {
+    match Excludes::new(patterns) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(invalid(&error.to_string(), "Correct them; `\\` takes the meaning from the next character.")),
+    }
+}
+
 fn check_absolute(path: &WirePath) -> Result<(), RpcError> {
     let path: &Path = path.as_path();
     if path.is_absolute() {
@@ -194,4 +206,31 @@ fn check_absolute(path: &WirePath) -> Result<(), RpcError> {
 
 fn invalid(message: &str, advice: &str) -> RpcError {
     RpcError::new(ErrorKind::InvalidParams, message, advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::supervisor::bench::{Bench, backup, restore};
+
+    #[test]
+    fn malformed_patterns_are_refused_before_there_is_a_job() {
+        let mut bench = Bench::new(Config::default());
+        let (JobSpec::Backup(backup), JobSpec::Restore(restore)) = (backup(), restore()) else { panic!("they are") };
+        let wrong = vec!["*.tmp".to_owned(), "[a".to_owned()];
+        let specs = [
+            JobSpec::Backup(BackupSpec { exclude: wrong.clone(), ..backup }),
+            JobSpec::Restore(RestoreSpec { exclude: wrong.clone(), ..restore.clone() }),
+            JobSpec::Restore(RestoreSpec { include: wrong, ..restore }),
+        ];
+        for spec in specs {
+            let request_id = bench.request_id();
+            let submit = JobSubmit { request_id, spec, priority: None, now: false, reason: None };
+            let error = bench.ask(submit).expect_err("the pattern is malformed");
+            assert_eq!(error.data.kind, ErrorKind::InvalidParams);
+            assert!(error.message.contains("`[a`"), "{}", error.message);
+        }
+        assert!(bench.state.active.is_empty());
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
-use backup_engine::monitor::{ItemFailure, PackRecord, Progress};
+use backup_engine::monitor::{self, ItemFailure, PackRecord, Progress};
 use backup_engine::{Gate, Monitor};
 use backup_proto::job::{FailedItem, JobId, PlannedItem, SUMMARY_FAILED_MAX};
 use backup_proto::spec::SnapshotQuery;
@@ -100,12 +100,6 @@ impl Reporter {
         }
     }
 
-    /// Notes what a dry run would do with one item.
-    pub fn plan(&self, item: &PlannedItem) {
-        let written = self.state().planned.append(item);
-        self.note_ledger(written);
-    }
-
     /// Lets the job remember which snapshots it works on; returns when that is stored.
     ///
     /// # Errors
@@ -184,6 +178,11 @@ impl Monitor for Reporter {
         drop(state);
         self.note_ledger(written);
         self.say(News::ItemFailed(Box::new(item)));
+    }
+
+    fn planned(&self, item: monitor::PlannedItem) {
+        let written = self.state().planned.append(&wire::planned_item(item));
+        self.note_ledger(written);
     }
 
     fn notice(&self, sentence: &str) {

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backup_engine::lock::Lock;
-use backup_engine::restorer::{Action, Overwrite, PlannedItem, RestoreOptions, RestoreSummary, restore};
+use backup_engine::restorer::{Overwrite, RestoreLimits, RestoreOptions, RestoreSummary, restore};
 use backup_engine::{Class, Gate, Monitor, Repository};
-use backup_proto::job::{PlannedAction, PlannedItem as WirePlanned};
-use backup_proto::path::WirePath;
 use backup_proto::spec::{self, Destination, RestoreItem, RestoreSpec, SnapshotQuery};
 
 use super::attempt::Failure;
@@ -32,11 +30,8 @@ pub(super) fn run(
         let _lock = shared_lock(&found.place, &found.repository, context, reporter)?;
         let mut options = options(spec, item, &found);
         options.resumed = job.attempt_count() > 1;
-        let RestoreSummary { files, bytes, plan, .. } =
+        let RestoreSummary { files, bytes, .. } =
             restore(&found.repository.with_own_index(), &options, gate, reporter)?;
-        for planned in plan {
-            reporter.plan(&view(planned));
-        }
         totals.files += files;
         totals.bytes += bytes;
         totals.snapshot.get_or_insert_with(|| found.id.to_string());
@@ -102,6 +97,7 @@ fn options(spec: &RestoreSpec, item: &RestoreItem, found: &FoundSnapshot) -> Res
         delete: spec.delete,
         dry_run: spec.dry_run,
         path: inside.map(|path| path.as_bytes().to_vec()),
+        limits: limits(&spec.limits),
         ..RestoreOptions::new(found.id, PathBuf::from("/"))
     };
     match (&spec.destination, inside) {
@@ -116,13 +112,13 @@ fn options(spec: &RestoreSpec, item: &RestoreItem, found: &FoundSnapshot) -> Res
     options
 }
 
-fn view(item: PlannedItem) -> WirePlanned {
-    let action = match item.action {
-        Action::Create => PlannedAction::Create,
-        Action::Replace => PlannedAction::Replace,
-        Action::Same => PlannedAction::Unchanged,
-        Action::Keep => PlannedAction::Keep,
-        Action::Delete => PlannedAction::Delete,
-    };
-    WirePlanned { path: WirePath::from(item.path), action, bytes: item.bytes }
+fn limits(wanted: &spec::RestoreLimits) -> RestoreLimits {
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    RestoreLimits {
+        entries: wanted.entries,
+        bytes: wanted.total_bytes,
+        depth: wanted.depth.map(count),
+        folder_entries: wanted.folder_entries.map(count),
+        blob_bytes: wanted.blob_bytes,
+    }
 }

@@ -14,7 +14,7 @@ use super::worker::{Tasks, Worker};
 use crate::chunker::CutSearch;
 use crate::error::{Class, Error, Result};
 use crate::id::BlobId;
-use crate::limits::READ_STEP;
+use crate::limits::{GROWTH_MAX, READ_STEP};
 use crate::monitor::{ItemFailure, Progress};
 use crate::source::handle::Place;
 use crate::source::meta::{complete, describe};
@@ -107,9 +107,12 @@ impl Worker<'_, '_> {
     /// Appends what one read gives; returns whether the file is at its end.
     fn read_step(&mut self, reading: &mut Reading<'_>, data: &mut Vec<u8>) -> Result<bool, ReadError> {
         self.session.check().map_err(ReadError::Fatal)?;
-        // One byte more than the file should have left tells its end without another read.
-        let left = usize::try_from(reading.size.saturating_sub(reading.length)).unwrap_or(READ_STEP);
-        let step = left.saturating_add(1).min(READ_STEP);
+        let step = match reading.size.checked_sub(reading.length) {
+            // One byte more than the file should have left tells its end without another read.
+            Some(left) => usize::try_from(left).unwrap_or(READ_STEP).saturating_add(1).min(READ_STEP),
+            // It grows, or it is one of the system's, whose length is not known.
+            None => READ_STEP,
+        };
         let start = data.len();
         self.session.buffers.grow(data, step);
         data.resize(start + step, 0);
@@ -124,7 +127,8 @@ impl Worker<'_, '_> {
         reading.length += read as u64;
         self.session.count(|counts| counts.bytes += read as u64);
         self.session.monitor.progress(&Progress { bytes: read as u64, ..Progress::default() });
-        Ok(read == 0 || read < step && reading.length >= reading.size)
+        let is_whole = read < step && reading.length >= reading.size;
+        Ok(read == 0 || is_whole || reading.length > reading.size.saturating_add(GROWTH_MAX))
     }
 
     /// Stores every chunk that is complete, and returns what is left of the data.

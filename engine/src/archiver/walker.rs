@@ -70,7 +70,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
         roots: &'w Roots,
         sources: &'w mut [SourceCount],
     ) -> Result<Self> {
-        let opener = Opener::new()?;
+        let opener = Opener::new(session.repository.blob_limits())?;
         Ok(Self { session, worker, files, roots, sources, opener, stack: Vec::new(), source: 0, left_out: false })
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use sha2::{Digest, Sha256};
 
 use super::{Checker, Pack};
-use crate::blob::{Opener, check_length};
+use crate::blob::Opener;
 use crate::error::{Error, Result};
 use crate::id::PackId;
 use crate::index::Location;
@@ -27,7 +27,7 @@ impl Checker<'_> {
         let next = AtomicUsize::new(0);
         let bytes = AtomicU64::new(0);
         let run = || {
-            let mut opener = Opener::new()?;
+            let mut opener = Opener::new(self.repository.blob_limits())?;
             while let Some(pack) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 self.read_pack(pack, &mut opener)?;
                 bytes.fetch_add(pack.length, Ordering::Relaxed);
@@ -102,8 +102,8 @@ impl Checker<'_> {
     fn open(&self, pack: PackId, blob: &PackedBlob, whole: Option<&[u8]>, opener: &mut Opener) -> Result<()> {
         let PackedBlob { handle, offset, length, uncompressed_length } = *blob;
         let location = Location { pack, offset, length, uncompressed_length };
-        check_length(location.contents_length())?;
-        let length = check_length(u64::from(length))?;
+        opener.limits().check(&handle, &location)?;
+        let length = length as usize;
         let sealed = match whole {
             Some(bytes) => {
                 bytes.get(offset as usize..).and_then(|bytes| bytes.get(..length)).unwrap_or_default().to_vec()

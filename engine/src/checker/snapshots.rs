@@ -11,6 +11,7 @@ use super::Checker;
 use crate::blob::Opener;
 use crate::error::{Class, Result};
 use crate::id::{BlobHandle, BlobId, BlobKind, SnapshotId};
+use crate::limits::DEPTH_MAX;
 use crate::monitor::ItemFailure;
 use crate::snapshot::{Snapshot, SnapshotList};
 use crate::storage::{FileKind, FileName};
@@ -23,7 +24,7 @@ impl Checker<'_> {
             self.wrong(&FileName::new(FileKind::Snapshot, id.0), error);
         }
         let mut seen = HashSet::new();
-        let mut opener = Opener::new()?;
+        let mut opener = Opener::new(self.repository.blob_limits())?;
         for (id, snapshot) in found.list.iter().rev() {
             self.check_snapshot(*id, snapshot, &mut seen, &mut opener)?;
         }
@@ -41,6 +42,10 @@ impl Checker<'_> {
         let mut stack = vec![(snapshot.tree, PathBuf::from("/"))];
         while let Some((tree, path)) = stack.pop() {
             if !seen.insert(tree) {
+                continue;
+            }
+            if path.components().count() > DEPTH_MAX {
+                self.affected(id, &path, &format!("it lies deeper than {DEPTH_MAX} levels"));
                 continue;
             }
             self.gate.check()?;
@@ -99,7 +104,7 @@ impl Checker<'_> {
             return Ok(false);
         }
         // One of its places is bad; another may be good.
-        let mut opener = Opener::new()?;
+        let mut opener = Opener::new(self.repository.blob_limits())?;
         Ok(self.repository.read_blob(&mut opener, &handle).is_err())
     }
 

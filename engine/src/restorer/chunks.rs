@@ -7,13 +7,12 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::FileType;
 
-use super::options::Action;
 use super::session::Session;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::id::{BlobHandle, BlobId, BlobKind};
 use crate::index::Location;
-use crate::repository::Repository;
+use crate::monitor::PlannedAction;
 use crate::source::sparse::{write_sparse, write_zeros};
 use crate::tree::Node;
 
@@ -25,13 +24,17 @@ pub(super) struct Chunk {
 }
 
 /// Returns the chunks of a file and how long it is in bytes.
-pub(super) fn chunks(repository: &Repository, node: &Node) -> Result<(Vec<Chunk>, u64)> {
-    let index = repository.index();
+///
+/// # Errors
+/// When one of them is not known, or longer than a blob may be.
+pub(super) fn chunks(session: &Session<'_>, node: &Node) -> Result<(Vec<Chunk>, u64)> {
+    let index = session.repository.index();
     let mut offset = 0_u64;
     let mut chunks = Vec::new();
     for id in node.content.iter().flatten() {
         let handle = BlobHandle { kind: BlobKind::Data, id: *id };
-        let location = index.get(&handle).ok_or_else(|| repository.unknown_blob(&handle))?;
+        let location = index.get(&handle).ok_or_else(|| session.repository.unknown_blob(&handle))?;
+        session.blob_limits.check(&handle, &location)?;
         chunks.push(Chunk { id: *id, offset, location });
         offset = offset.saturating_add(location.contents_length());
     }
@@ -45,7 +48,7 @@ impl Chunk {
 
     /// Returns the chunk's place in a file if that has the right bytes there.
     fn read_from(&self, file: &File) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; crate::blob::check_length(self.length()).ok()?];
+        let mut bytes = vec![0; usize::try_from(self.length()).ok()?];
         file.read_exact_at(&mut bytes, self.offset).ok()?;
         (BlobId::of(&bytes) == self.id).then_some(bytes)
     }
@@ -70,23 +73,29 @@ pub(super) fn copy_chunk(from: &File, to: &File, chunk: &Chunk) -> io::Result<bo
 }
 
 /// Says what would happen with a file, without changing anything.
-pub(super) fn plan_file(session: &Session<'_>, target: Option<&Target>, name: &OsStr, node: &Node) -> Result<Action> {
-    let Some(target) = target else { return Ok(Action::Create) };
+pub(super) fn plan_file(
+    session: &Session<'_>,
+    target: Option<&Target>,
+    name: &OsStr,
+    node: &Node,
+) -> Result<PlannedAction> {
+    let Some(target) = target else { return Ok(PlannedAction::Create) };
     let path = target.path().join(name);
-    let Some(stat) = target.look(name).map_err(Error::io("look at", &path))? else { return Ok(Action::Create) };
-    let action = if session.may_replace(node, target, &stat) { Action::Replace } else { Action::Keep };
-    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-        let (chunks, length) = chunks(session.repository, node)?;
+    let Some(stat) = target.look(name).map_err(Error::io("look at", &path))? else { return Ok(PlannedAction::Create) };
+    let action = if session.may_replace(node, target, &stat) { PlannedAction::Replace } else { PlannedAction::Keep };
+    let (chunks, length) = chunks(session, node)?;
+    let has_length = u64::try_from(stat.st_size).ok() == Some(length);
+    if has_length && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
         let file = match target.open_file(name) {
             // Whoever may replace it need not be able to read it.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && action == Action::Replace => {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && action == PlannedAction::Replace => {
                 return Ok(action);
             }
             other => other.map_err(Error::io("read", &path))?,
         };
         let right = right_chunks(session, &file, &chunks)?;
-        if u64::try_from(stat.st_size).ok() == Some(length) && right.iter().all(|right| *right) {
-            return Ok(Action::Same);
+        if right.iter().all(|right| *right) {
+            return Ok(PlannedAction::Same);
         }
     }
     Ok(action)

@@ -65,17 +65,19 @@ impl Work {
 
     /// Returns the chunks to fetch, or `None` if nothing more happens with the file.
     fn decide(&self, session: &Session<'_>) -> Result<Option<Vec<Chunk>>> {
-        let (chunks, length) = chunks(session.repository, &self.job.node)?;
+        let (chunks, length) = chunks(session, &self.job.node)?;
         let path = self.job.path();
         let there = self.job.target.look(&self.job.name).map_err(Error::io("look at", &path))?;
         let Some(there) = there else { return self.begin(session, chunks, length, None).map(Some) };
         let may_replace = session.may_replace(&self.job.node, &self.job.target, &there);
         let mut existing = None;
-        if FileType::from_raw_mode(there.st_mode) == FileType::RegularFile {
+        let has_length = u64::try_from(there.st_size).ok() == Some(length);
+        let is_of_use = has_length || may_replace;
+        if is_of_use && FileType::from_raw_mode(there.st_mode) == FileType::RegularFile {
             match self.job.target.open_file(&self.job.name) {
                 Ok(file) => {
                     let right = right_chunks(session, &file, &chunks)?;
-                    if u64::try_from(there.st_size).ok() == Some(length) && right.iter().all(|right| *right) {
+                    if has_length && right.iter().all(|right| *right) {
                         self.keep_same(session, &file, length);
                         return Ok(None);
                     }

@@ -21,7 +21,7 @@ mod special;
 mod target;
 mod walk;
 
-pub use options::{Action, Overwrite, PlannedItem, RestoreLimits, RestoreOptions, RestoreSummary};
+pub use options::{Overwrite, RestoreLimits, RestoreOptions, RestoreSummary};
 
 use std::sync::Arc;
 
@@ -56,17 +56,20 @@ pub fn restore(
     load_index(repository, monitor)?;
     let snapshot: Snapshot = repository.read_json(&FileName::new(FileKind::Snapshot, options.snapshot.0))?;
     let selection = Selection::new(options)?;
+    let session = Session::new(repository, options, gate, monitor);
     if let Some(only) = &options.only {
         // What is not there is an error, not a restore of nothing.
-        find_start(repository, &snapshot, Some(only))?;
+        find_start(&session, &snapshot, Some(only))?;
     }
-    let start = find_start(repository, &snapshot, options.path.as_deref())?;
-    let session = Session::new(repository, options, gate, monitor);
+    let start = find_start(&session, &snapshot, options.path.as_deref())?;
     let bounds = Bounds::new(&options.limits, repository);
     let mut needs = Needs::new(repository);
     walk(repository, &start, &selection, bounds, gate, &mut needs)?;
     if needs.misses {
         repository.index_unlisted_packs()?;
+    }
+    if needs.is_nothing && !options.include.is_empty() {
+        monitor.notice("Nothing in the snapshot matches what was to be included; paths in it begin with `/`.");
     }
     monitor.total(needs.files, needs.bytes);
     // The walk above may have known too little of the sizes.
@@ -98,11 +101,11 @@ fn load_index(repository: &Repository, monitor: &dyn Monitor) -> Result<()> {
 }
 
 /// Finds where the restore begins; a tree that no index lists may still be in a pack.
-fn find_start(repository: &Repository, snapshot: &Snapshot, path: Option<&[u8]>) -> Result<Start> {
-    let find = || start(repository, &snapshot.tree, path);
+fn find_start(session: &Session<'_>, snapshot: &Snapshot, path: Option<&[u8]>) -> Result<Start> {
+    let find = || start(session.repository, session.blob_limits, &snapshot.tree, path);
     match find() {
         Err(Error::Damaged { .. }) => {
-            repository.index_unlisted_packs()?;
+            session.repository.index_unlisted_packs()?;
             find()
         }
         other => other,
@@ -115,11 +118,12 @@ struct Needs<'a> {
     files: u64,
     bytes: u64,
     misses: bool,
+    is_nothing: bool,
 }
 
 impl<'a> Needs<'a> {
     fn new(repository: &'a Repository) -> Self {
-        Self { repository, files: 0, bytes: 0, misses: false }
+        Self { repository, files: 0, bytes: 0, misses: false, is_nothing: true }
     }
 
     fn need(&mut self, kind: BlobKind, id: &crate::id::BlobId) {
@@ -128,7 +132,8 @@ impl<'a> Needs<'a> {
 }
 
 impl Visit for Needs<'_> {
-    fn enter(&mut self, _: &[u8], node: &Node, _: bool) -> Result<bool> {
+    fn enter(&mut self, _: &[u8], node: &Node, selected: bool) -> Result<bool> {
+        self.is_nothing = self.is_nothing && !selected;
         if let Some(id) = &node.subtree {
             self.need(BlobKind::Tree, id);
         }
@@ -143,6 +148,7 @@ impl Visit for Needs<'_> {
         for id in node.content.iter().flatten() {
             self.need(BlobKind::Data, id);
         }
+        self.is_nothing = false;
         self.files += u64::from(node.kind == crate::tree::NodeKind::File);
         self.bytes = self.bytes.saturating_add(walk::contents_length(self.repository, node));
         Ok(())

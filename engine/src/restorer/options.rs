@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::blob::BlobLimits;
 use crate::id::SnapshotId;
+use crate::repository::Repository;
 
 /// What happens to an entry that is there already and differs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,22 @@ pub struct RestoreLimits {
     pub bytes: Option<u64>,
     /// Deepest nesting of folders; `None`: [`DEPTH_MAX`](crate::limits::DEPTH_MAX).
     pub depth: Option<usize>,
+    /// Most entries of one folder; `None`: [`FOLDER_ENTRIES_MAX`](crate::limits::FOLDER_ENTRIES_MAX).
+    pub folder_entries: Option<usize>,
+    /// Most bytes of a blob; `None`: [`DATA_BLOB_MAX`](crate::limits::DATA_BLOB_MAX) or what the repository's config
+    /// says for files, [`BLOB_MAX`](crate::limits::BLOB_MAX) for folders.
+    pub blob_bytes: Option<u64>,
+}
+
+impl RestoreLimits {
+    pub(super) fn blobs(&self, repository: &Repository) -> BlobLimits {
+        let built_in = repository.blob_limits();
+        BlobLimits {
+            data: self.blob_bytes.unwrap_or(built_in.data),
+            tree: self.blob_bytes.unwrap_or(built_in.tree),
+            folder_entries: self.folder_entries.unwrap_or(built_in.folder_entries),
+        }
+    }
 }
 
 /// What a restore is asked to do.
@@ -87,32 +105,6 @@ impl RestoreOptions {
     }
 }
 
-/// What is done with one entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// It is made.
-    Create,
-    /// It takes the place of one that differs.
-    Replace,
-    /// The one that is there is right.
-    Same,
-    /// The one that is there differs and is kept.
-    Keep,
-    /// It is not in the snapshot and is removed.
-    Delete,
-}
-
-/// One line of a dry run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedItem {
-    /// Where.
-    pub path: PathBuf,
-    /// What.
-    pub action: Action,
-    /// Length of a file in bytes.
-    pub bytes: u64,
-}
-
 /// What a restore did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreSummary {
@@ -132,6 +124,4 @@ pub struct RestoreSummary {
     pub kept: u64,
     /// Entries that were removed.
     pub deleted: u64,
-    /// What a dry run would do, in order.
-    pub plan: Vec<PlannedItem>,
 }

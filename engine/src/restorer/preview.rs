@@ -6,15 +6,15 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use super::chunks::plan_file;
-use super::options::{Action, PlannedItem};
 use super::session::Session;
 use super::special::plan_special;
 use super::target::Target;
 use super::walk::{Selection, Start, Visit, contents_length, join};
 use crate::error::{Error, Result};
+use crate::monitor::{PlannedAction, PlannedItem};
 use crate::tree::{Node, NodeKind};
 
-/// Writes down what a restore would do.
+/// Tells the monitor what a restore would do.
 pub(super) struct Preview<'s, 'a> {
     session: &'s Session<'a>,
     selection: &'s Selection,
@@ -48,7 +48,7 @@ impl<'s, 'a> Preview<'s, 'a> {
         let Some(target) = level.target else { return Ok(()) };
         for name in target.names().map_err(Error::io("list", target.path()))? {
             if !level.names.contains(&name) && self.selection.takes(&join(&level.path, name.as_bytes())) {
-                add(self.session, target.path().join(&name), Action::Delete, 0);
+                add(self.session, target.path().join(&name), PlannedAction::Delete, 0);
             }
         }
         Ok(())
@@ -63,8 +63,8 @@ impl<'s, 'a> Preview<'s, 'a> {
     }
 }
 
-fn add(session: &Session<'_>, path: PathBuf, action: Action, bytes: u64) {
-    session.count(|summary| summary.plan.push(PlannedItem { path, action, bytes }));
+fn add(session: &Session<'_>, path: PathBuf, action: PlannedAction, bytes: u64) {
+    session.monitor.planned(PlannedItem { path, action, bytes });
 }
 
 impl Visit for Preview<'_, '_> {
@@ -74,18 +74,18 @@ impl Visit for Preview<'_, '_> {
         let top = self.levels.last().expect("the destination's own level is never left");
         let target = top.target.as_ref().and_then(|target| target.existing_child(&name).ok());
         let action = match (&top.target, &target) {
-            (_, Some(_)) => Action::Same,
+            (_, Some(_)) => PlannedAction::Same,
             (Some(above), None) => match above.look(&name).map_err(Error::io("look at", above.path()))? {
-                None => Action::Create,
-                Some(there) if self.session.may_replace(node, above, &there) => Action::Replace,
-                Some(_) => Action::Keep,
+                None => PlannedAction::Create,
+                Some(there) if self.session.may_replace(node, above, &there) => PlannedAction::Replace,
+                Some(_) => PlannedAction::Keep,
             },
-            (None, None) => Action::Create,
+            (None, None) => PlannedAction::Create,
         };
-        if selected || action == Action::Keep {
+        if selected || action == PlannedAction::Keep {
             add(self.session, self.destination(path), action, 0);
         }
-        if action == Action::Keep {
+        if action == PlannedAction::Keep {
             return Ok(false);
         }
         self.levels.push(Level { target, path: path.to_vec(), names: HashSet::new() });

@@ -10,7 +10,7 @@ use rustix::fs::Stat;
 
 use super::options::{Overwrite, RestoreOptions, RestoreSummary};
 use super::target::Target;
-use crate::blob::Opener;
+use crate::blob::{BlobLimits, Opener};
 use crate::control::Gate;
 use crate::error::{Class, Error, Result};
 use crate::monitor::{ItemFailure, Monitor, Progress};
@@ -26,6 +26,7 @@ pub(super) struct Session<'a> {
     pub(super) options: &'a RestoreOptions,
     pub(super) gate: &'a Gate,
     pub(super) monitor: &'a dyn Monitor,
+    pub(super) blob_limits: BlobLimits,
     summary: Mutex<RestoreSummary>,
     owners: Owners,
     owner_said: AtomicBool,
@@ -44,6 +45,7 @@ impl<'a> Session<'a> {
             options,
             gate,
             monitor,
+            blob_limits: options.limits.blobs(repository),
             summary,
             owners: Owners::default(),
             owner_said: AtomicBool::new(false),
@@ -55,7 +57,7 @@ impl<'a> Session<'a> {
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         let run = || {
-            let mut opener = Opener::new()?;
+            let mut opener = Opener::new(self.blob_limits)?;
             while !stop.load(Ordering::Relaxed) {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= tasks {

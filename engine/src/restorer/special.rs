@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{FileType, Mode};
 
-use super::options::Action;
 use super::session::Session;
 use super::target::Target;
 use crate::error::Error;
+use crate::monitor::PlannedAction;
 use crate::source::handle::Place;
 use crate::source::meta::kind_of;
 use crate::tree::{Node, NodeKind};
@@ -21,13 +21,13 @@ pub(super) fn restore_special(session: &Session<'_>, target: &Target, node: &Nod
     let path = target.path().join(name);
     match plan_special(session, Some(target), node) {
         Ok(None) => return,
-        Ok(Some(Action::Same)) if !session.may_touch() => {}
-        Ok(Some(Action::Same)) => session.apply(node, Place::Entry(target.as_fd(), name), &path),
-        Ok(Some(Action::Keep)) => return session.kept(&path),
+        Ok(Some(PlannedAction::Same)) if !session.may_touch() => {}
+        Ok(Some(PlannedAction::Same)) => session.apply(node, Place::Entry(target.as_fd(), name), &path),
+        Ok(Some(PlannedAction::Keep)) => return session.kept(&path),
         Ok(Some(action)) => {
             let made = target.make_part(name, |part| make(target, part, node)).and_then(|part| {
                 session.apply(node, Place::Entry(target.as_fd(), &part), &path);
-                session.take_name(target, name, action == Action::Replace)
+                session.take_name(target, name, action == PlannedAction::Replace)
             });
             if let Err(error) = made {
                 target.remove_part(name);
@@ -44,7 +44,7 @@ pub(super) fn plan_special(
     session: &Session<'_>,
     target: Option<&Target>,
     node: &Node,
-) -> Result<Option<Action>, Error> {
+) -> Result<Option<PlannedAction>, Error> {
     let name = OsStr::from_bytes(&node.name);
     match node.kind {
         NodeKind::Socket => return Ok(None),
@@ -53,14 +53,14 @@ pub(super) fn plan_special(
         }
         NodeKind::Symlink | NodeKind::Dev | NodeKind::Chardev | NodeKind::Fifo => {}
     }
-    let Some(target) = target else { return Ok(Some(Action::Create)) };
+    let Some(target) = target else { return Ok(Some(PlannedAction::Create)) };
     let path = target.path().join(name);
     let there = target.look(name).map_err(Error::io("look at", &path))?;
     Ok(Some(match there {
-        None => Action::Create,
-        Some(stat) if kind_of(&stat) == node.kind && is_same(target, name, node, &stat) => Action::Same,
-        Some(stat) if session.may_replace(node, target, &stat) => Action::Replace,
-        Some(_) => Action::Keep,
+        None => PlannedAction::Create,
+        Some(stat) if kind_of(&stat) == node.kind && is_same(target, name, node, &stat) => PlannedAction::Same,
+        Some(stat) if session.may_replace(node, target, &stat) => PlannedAction::Replace,
+        Some(_) => PlannedAction::Keep,
     }))
 }
 

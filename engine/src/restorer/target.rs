@@ -107,8 +107,18 @@ impl Target {
             self.remove(&part)?;
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(openat(&self.fd, &part, flags, Mode::RUSR | Mode::WUSR)?);
-        if is_ours(&rustix::fs::fstat(&file)?) { Ok(file) } else { Err(Errno::EXIST.into()) }
+        let private = Mode::RUSR | Mode::WUSR;
+        let file = File::from(openat(&self.fd, &part, flags, private)?);
+        let stat = rustix::fs::fstat(&file)?;
+        if !is_ours(&stat) {
+            return Err(Errno::EXIST.into());
+        }
+        // An attempt that ended just before the name was given has left the mode of the file that it was. What is
+        // written now may be another's contents. A file system that knows no modes has the same one for all.
+        if Mode::from_raw_mode(stat.st_mode) != private {
+            let _ = rustix::fs::fchmod(&file, private);
+        }
+        Ok(file)
     }
 
     /// Makes the unfinished form of an entry that is no regular file; what an earlier attempt left is removed.

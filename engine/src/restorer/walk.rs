@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::blob::Opener;
+use crate::blob::{BlobLimits, Opener};
 use crate::control::Gate;
 use crate::error::{Error, Result};
 use crate::id::{BlobId, BlobKind};
@@ -39,6 +39,7 @@ pub(super) struct Bounds {
     entries: u64,
     bytes: u64,
     depth: usize,
+    blobs: BlobLimits,
 }
 
 /// Is told what a walk meets, folders before what is in them.
@@ -88,6 +89,7 @@ impl Bounds {
                 (16_u64 << 40).saturating_add(index.contents(BlobKind::Data).saturating_mul(REPEATS))
             }),
             depth: limits.depth.unwrap_or(DEPTH_MAX),
+            blobs: limits.blobs(repository),
         }
     }
 
@@ -147,7 +149,7 @@ pub(super) fn walk(
     gate: &Gate,
     visit: &mut dyn Visit,
 ) -> Result<()> {
-    let mut opener = Opener::new()?;
+    let mut opener = Opener::new(bounds.blobs)?;
     let mut stack = vec![Frame::new(start.path.clone(), start.tree.clone())];
     while let Some(frame) = stack.last_mut() {
         let Some((node, problem)) = frame.next() else {
@@ -210,8 +212,8 @@ fn subtree(repository: &Repository, opener: &mut Opener, node: &Node) -> Result<
 }
 
 /// Finds where a restore of a path begins: in the folder of that path, or above the one file that is meant.
-pub(super) fn start(repository: &Repository, tree: &BlobId, path: Option<&[u8]>) -> Result<Start> {
-    let mut opener = Opener::new()?;
+pub(super) fn start(repository: &Repository, blobs: BlobLimits, tree: &BlobId, path: Option<&[u8]>) -> Result<Start> {
+    let mut opener = Opener::new(blobs)?;
     let mut start = Start { path: b"/".to_vec(), node: None, tree: repository.read_tree(&mut opener, tree)? };
     let path = path.unwrap_or_default();
     let mut names = names(path).peekable();

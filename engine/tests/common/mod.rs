@@ -6,6 +6,7 @@ pub(crate) mod damaged;
 pub(crate) mod forge;
 pub(crate) mod moment;
 pub(crate) mod rustic;
+pub(crate) mod trap;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use backup_engine::archiver::{BackupOptions, BackupSummary, backup};
 use backup_engine::lock::{Lock, LockOptions};
-use backup_engine::monitor::{ItemFailure, Monitor, PackRecord, Progress};
+use backup_engine::monitor::{ItemFailure, Monitor, PackRecord, PlannedItem, Progress};
 use backup_engine::now::Now;
 use backup_engine::repository::{CreateOptions, Repository};
 use backup_engine::storage::{LocalStorage, Storage};
@@ -124,6 +125,7 @@ pub(crate) struct Remembers {
     pub(crate) failures: Mutex<Vec<ItemFailure>>,
     pub(crate) notices: Mutex<Vec<String>>,
     pub(crate) packs: Mutex<Vec<PackRecord>>,
+    pub(crate) planned: Mutex<Vec<PlannedItem>>,
     pub(crate) total: Mutex<Option<(u64, u64)>>,
 }
 
@@ -131,6 +133,10 @@ impl Remembers {
     pub(crate) fn failed(&self) -> Vec<(PathBuf, String)> {
         let failures = self.failures.lock().expect("no test panics while it holds this");
         failures.iter().map(|failure| (failure.path.clone(), failure.message.clone())).collect()
+    }
+
+    pub(crate) fn plan(&self) -> Vec<PlannedItem> {
+        self.planned.lock().expect("no test panics while it holds this").clone()
     }
 }
 
@@ -140,6 +146,9 @@ impl Monitor for Remembers {
     }
     fn item_failed(&self, failure: ItemFailure) {
         self.failures.lock().expect("no test panics while it holds this").push(failure);
+    }
+    fn planned(&self, item: PlannedItem) {
+        self.planned.lock().expect("no test panics while it holds this").push(item);
     }
     fn total(&self, files: u64, bytes: u64) {
         *self.total.lock().expect("no test panics while it holds this") = Some((files, bytes));
