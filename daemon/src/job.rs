@@ -183,7 +183,7 @@ impl Job {
             kind: self.spec.kind(),
             state: self.state,
             priority: self.priority,
-            title: self.title(),
+            title: clip(self.title()),
             plan: self.plan.clone(),
             target: self.target.clone(),
             reason: self.reason.clone(),
@@ -211,6 +211,16 @@ impl Job {
 }
 
 /// Puts the first few of some names into one text.
+/// Cuts a title to what a line of a list can show; a status with a hundred of them must fit into one message.
+fn clip(mut title: String) -> String {
+    const BYTES_MAX: usize = 512;
+    if title.len() > BYTES_MAX {
+        title.truncate(title.floor_char_boundary(BYTES_MAX));
+        title.push('…');
+    }
+    title
+}
+
 fn joined(names: impl Iterator<Item = String>) -> String {
     const NAMED: usize = 3;
     let names: Vec<String> = names.collect();

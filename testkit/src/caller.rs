@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::must;
+use crate::{must, wait};
 
 /// One connection to a daemon, on which anything may be sent.
 #[derive(Debug)]
@@ -42,6 +42,28 @@ impl Caller {
         let welcome = caller.say_hello();
         assert_eq!(welcome["result"]["protocol"], 1, "{welcome}");
         caller
+    }
+
+    /// Connects and says hello, again and again while the daemon has no room; returns also how often it had none.
+    ///
+    /// # Panics
+    /// When nobody listens, or there is never any room.
+    #[must_use]
+    #[track_caller]
+    pub fn admitted(socket: &Path) -> (Self, usize) {
+        let mut refusals = 0;
+        let caller = wait::until("there is room for one more", || {
+            let mut caller = Self::connect(socket);
+            must("wait for", socket, caller.stream.set_read_timeout(Some(wait::PATIENCE)));
+            // One who is turned away may find the connection closed at any point.
+            let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "hello", "params": {"client": "test", "protocol": {"min": 1, "max": 1}}});
+            let sent = caller.stream.write_all(format!("{hello}\n").as_bytes());
+            let welcome = sent.and_then(|()| caller.try_line()).ok().flatten();
+            let is_welcome = welcome.is_some_and(|welcome| welcome["result"]["protocol"] == 1);
+            refusals += usize::from(!is_welcome);
+            is_welcome.then_some(caller)
+        });
+        (caller, refusals)
     }
 
     /// Says hello and returns the answer, whatever it is.

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a wait may take before the test is given up: far longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The pause between two looks.
 const STEP: Duration = Duration::from_millis(5);

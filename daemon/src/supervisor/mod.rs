@@ -13,6 +13,7 @@ mod finish;
 mod load;
 mod plans;
 mod requests;
+mod size;
 mod state;
 mod submit;
 mod view;

@@ -19,6 +19,9 @@ use crate::wire;
 /// How long an answered request is remembered.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// Answered requests that are remembered at most, whatever a client in a loop does: some 3,000 a day.
+const KEPT_MAX: usize = 100_000;
+
 /// Makes the change a client asks for, or gives the answer it got before.
 pub(super) fn handle(state: &mut State, step: &mut Step, ticket: Ticket, caller: Caller, request: &Request, now: Now) {
     let answer = match state.remembered(caller, request) {
@@ -71,12 +74,28 @@ pub(super) fn remember(
     let Some(id) = request.request_id() else { return };
     let remembered = Remembered { hash: hash(request), uid: caller.uid, at: now.wall, answer: answer.clone() };
     step.changes.push(Change::set(format!("{REQUEST}{}", id.0), json(&remembered)));
+    make_room(state, step, KEPT_MAX - 1);
     state.requests.insert(id.0.clone(), remembered);
+}
+
+/// Forgets the oldest tenth of the requests when there are more than can be remembered.
+pub(super) fn make_room(state: &mut State, step: &mut Step, kept_max: usize) {
+    if state.requests.count() <= kept_max {
+        return;
+    }
+    let mut times = state.requests.times();
+    let (_, oldest, _) = times.select_nth_unstable(kept_max / 10);
+    let oldest = *oldest;
+    forget(state, step, |remembered| remembered.at <= oldest);
 }
 
 /// Forgets requests that are old enough.
 pub(super) fn sweep(state: &mut State, step: &mut Step, now: Timestamp) {
-    for id in state.requests.sweep(|remembered| now.duration_since(remembered.at) > KEPT) {
+    forget(state, step, |remembered| now.duration_since(remembered.at) > KEPT);
+}
+
+fn forget(state: &mut State, step: &mut Step, is_old: impl Fn(&Remembered) -> bool) {
+    for id in state.requests.sweep(is_old) {
         step.changes.push(Change::remove(format!("{REQUEST}{id}")));
     }
 }

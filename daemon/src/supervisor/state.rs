@@ -106,6 +106,18 @@ impl Answers {
         }
     }
 
+    /// Returns how many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.old.len() + self.new.len()
+    }
+
+    /// Returns when each was given, in no order.
+    #[must_use]
+    pub fn times(&self) -> Vec<Timestamp> {
+        self.old.values().chain(self.new.values()).map(|remembered| remembered.at).collect()
+    }
+
     /// Removes the answers that are old enough, and returns their requests' ids.
     pub fn sweep(&mut self, is_old: impl Fn(&Remembered) -> bool) -> Vec<String> {
         let mut ids = Vec::new();

@@ -11,7 +11,7 @@ use backup_proto::path::WirePath;
 use backup_proto::spec::{BackupSpec, Destination, JobSpec, RestoreSpec, SnapshotQuery, VerifySpec};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{State, Step};
+use super::{State, Step, size};
 use crate::config::DEFAULT_TARGET;
 use crate::inbox::Caller;
 use crate::job::Job;
@@ -27,6 +27,7 @@ pub(super) fn submit(
     params: &JobSubmit,
     now: Timestamp,
 ) -> Result<Vec<backup_proto::job::JobId>, RpcError> {
+    size::check(state, params)?;
     let specs = specs(state, &params.spec)?;
     let chosen = shown(state, caller, &params.spec, now)?;
     if state.active.len() + specs.len() > ACTIVE_MAX {
