@@ -43,6 +43,25 @@ pub enum Error {
         /// Why not, as the end of the sentence.
         problem: String,
     },
+    /// The state is of a version that came after this program.
+    #[error(
+        "the state in {} is of version {version}, and this backupd knows versions up to {}",
+        folder.display(), crate::store::STATE_VERSION
+    )]
+    Newer {
+        /// The state folder.
+        folder: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// An upgrade of the state did not give what it should.
+    #[error("the state in {} could not be upgraded, and is as it was: {problem}", folder.display())]
+    Upgrade {
+        /// The store's folder.
+        folder: PathBuf,
+        /// What went wrong.
+        problem: String,
+    },
     /// There is too little room on the disk that holds the state.
     #[error("{}", .0.sentence())]
     NoRoom(Shortage),
@@ -68,6 +87,8 @@ impl Error {
             Self::Io { source, .. } => Class::of_io(source),
             Self::AlreadyRunning { .. } | Self::Fenced { .. } => Class::Transient,
             Self::NoRoom(_) => Class::Full,
+            Self::Newer { .. } => Class::Misuse,
+            Self::Upgrade { .. } => Class::Damaged,
         }
     }
 
@@ -85,6 +106,10 @@ impl Error {
             Self::Io { source, .. } => backup_engine::error::advice_for(Class::of_io(source)),
             Self::AlreadyRunning { .. } => "Stop that one first, or give this one its own --state-dir and --socket.",
             Self::Socket { .. } => "Give another path with --socket.",
+            Self::Newer { .. } => {
+                "Start the newer backupd again, or give this one another --state-dir; nothing was changed."
+            }
+            Self::Upgrade { .. } => "Start the older backupd again, and report this with the log.",
             Self::NoRoom(_) => "Free some space on it; what waits goes on by itself then.",
             Self::Fenced { .. } => "Check the device that holds the state folder, then start the daemon again.",
         }

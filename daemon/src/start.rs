@@ -89,7 +89,7 @@ fn build(overrides: &Overrides) -> Result<House> {
     let state_lock = server::lock_file(&places.state_dir.join("lock"), &places.state_dir)?;
     let listening = Listening::on(&places.socket, config.last_good().socket.mode)?;
     let now = clock.now().wall;
-    let (store, loaded) = Store::open(&places.state_dir.join("queue"), &now.strftime("%Y%m%dT%H%M%SZ").to_string())?;
+    let (store, loaded) = Store::open(&places.state_dir, &now.strftime("%Y%m%dT%H%M%SZ").to_string())?;
     let ledger = Ledger::open(&places.state_dir)?;
     let about = about(&places, clock.as_ref());
     let targets = open_targets(&places, &config, &clock)?;

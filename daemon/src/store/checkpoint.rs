@@ -13,7 +13,7 @@ use super::frame::{Change, decode_changes, encode_changes};
 use crate::error::{Error, Result};
 
 /// The first bytes of every checkpoint; the last one before the line end is the version of its form.
-const MAGIC: &[u8; 16] = b"backupd state 1\n";
+const MAGIC: &[u8; 16] = b"backupd state 2\n";
 
 /// Bytes before the changes.
 const HEADER: usize = 16 + 4 + 8 + 8;
@@ -41,12 +41,18 @@ pub(super) fn write(disk: &Disk, folder: &Path, sequence: u64, contents: &Conten
 
 /// Reads a checkpoint; `None` when it is not what was written.
 pub(super) fn read(path: &Path) -> Result<Option<(u64, Contents)>> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    Ok(parse(&bytes))
+    Ok(parse(&files::read_own(path)?.0))
+}
+
+/// Returns the version that the first bytes of a checkpoint name.
+pub(super) fn form(head: &[u8]) -> Option<u32> {
+    let digit = head.get(..16)?.strip_prefix(b"backupd state ")?.strip_suffix(b"\n")?;
+    char::from(*digit.first()?).to_digit(10)
 }
 
 fn parse(bytes: &[u8]) -> Option<(u64, Contents)> {
-    if bytes.len() < HEADER || !bytes.starts_with(MAGIC) {
+    let version = u8::try_from(form(bytes)?).ok()?;
+    if bytes.len() < HEADER {
         return None;
     }
     let checksum = u32::from_le_bytes(bytes[16..20].try_into().ok()?);
@@ -55,7 +61,7 @@ fn parse(bytes: &[u8]) -> Option<(u64, Contents)> {
     }
     let sequence = u64::from_le_bytes(bytes[20..28].try_into().ok()?);
     let count = u64::from_le_bytes(bytes[28..36].try_into().ok()?);
-    let changes = decode_changes(&bytes[HEADER..])?;
+    let changes = decode_changes(&bytes[HEADER..], version)?;
     let contents: Contents = changes.into_iter().filter_map(|change| Some((change.key, change.value?))).collect();
     (contents.len() as u64 == count).then_some((sequence, contents))
 }

@@ -29,6 +29,8 @@ pub(super) enum Op<'a> {
     Rename(&'a Path, &'a Path),
     /// A file goes away.
     Remove(&'a Path),
+    /// A folder goes away with all that is in it.
+    RemoveTree(&'a Path),
     /// A folder is made.
     CreateFolder(&'a Path),
 }
@@ -43,6 +45,7 @@ impl fmt::Display for Op<'_> {
             Self::SyncFolder(path) => write!(f, "sync the folder {}", path.display()),
             Self::Rename(from, to) => write!(f, "rename {} to {}", from.display(), to.display()),
             Self::Remove(path) => write!(f, "remove {}", path.display()),
+            Self::RemoveTree(path) => write!(f, "remove all of {}", path.display()),
             Self::CreateFolder(path) => write!(f, "create the folder {}", path.display()),
         }
     }
@@ -121,6 +124,14 @@ impl Disk {
     /// Removes a file; one that is gone already is fine.
     pub(super) fn remove(&self, path: &Path) -> Result<()> {
         match self.step(&Op::Remove(path)).and_then(|()| fs::remove_file(path)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a folder with all that is in it; one that is gone already is fine.
+    pub(super) fn remove_tree(&self, path: &Path) -> Result<()> {
+        match self.step(&Op::RemoveTree(path)).and_then(|()| fs::remove_dir_all(path)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
             _ => Ok(()),
         }

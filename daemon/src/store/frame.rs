@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! frame    length u32 · crc u32 · sequence u64 · payload       length and crc are of sequence and payload
-//! payload  version u8 · for each change: key length u16 · key · value length u32 · value
+//! payload  version u8 · for each change: key length u16 · key · value length u32 · record
 //! ```
 //! All numbers are little-endian. A value length of `u32::MAX` says that the key is removed. A change carries the
 //! whole new value and never a difference, so that a record may be applied twice.
+
+use super::record;
 
 /// Bytes of a frame before its payload.
 pub(super) const HEADER: usize = 16;
@@ -13,8 +15,8 @@ pub(super) const HEADER: usize = 16;
 /// The longest payload of a frame, in bytes. A commit holds at most a few hundred changes of some kilobytes.
 pub(super) const PAYLOAD_MAX: usize = 64 * 1024 * 1024;
 
-/// Version of the payload's form.
-const VERSION: u8 = 1;
+/// Version of the payload's form. In version 1 a record was the bare value.
+const VERSION: u8 = super::record::VERSION;
 
 /// The value length that says that a key is removed.
 const REMOVED: u32 = u32::MAX;
@@ -79,10 +81,14 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(Record, usize)> {
         return None;
     }
     let sequence = u64::from_le_bytes(body.get(..8)?.try_into().ok()?);
-    if body[8] != VERSION {
-        return None;
-    }
-    Some((Record { sequence, changes: decode_changes(&body[9..])? }, 8 + length))
+    Some((Record { sequence, changes: decode_changes(&body[9..], body[8])? }, 8 + length))
+}
+
+/// Returns the version of the frame at the start of some bytes, also of a later one that cannot be decoded.
+pub(super) fn form(bytes: &[u8]) -> Option<u32> {
+    let length = usize::try_from(u32_at(bytes, 0)?).ok().filter(|length| (9..=PAYLOAD_MAX).contains(length))?;
+    let body = bytes.get(8..8 + length)?;
+    (crc32fast::hash(body) == u32_at(bytes, 4)?).then(|| u32::from(body[8]))
 }
 
 /// Appends changes in their stored form; `None` when a key or value is too long for it.
@@ -93,17 +99,21 @@ pub(super) fn encode_changes(changes: &[Change], out: &mut Vec<u8>) -> Option<()
         match &change.value {
             None => out.extend_from_slice(&REMOVED.to_le_bytes()),
             Some(value) => {
-                let length = u32::try_from(value.len()).ok().filter(|length| *length != REMOVED)?;
+                let record = record::seal(&change.key, value);
+                let length = u32::try_from(record.len()).ok().filter(|length| *length != REMOVED)?;
                 out.extend_from_slice(&length.to_le_bytes());
-                out.extend_from_slice(value);
+                out.extend_from_slice(&record);
             }
         }
     }
     Some(())
 }
 
-/// Reads back what [`encode_changes`] wrote; `None` when the bytes are anything else.
-pub(super) fn decode_changes(mut bytes: &[u8]) -> Option<Vec<Change>> {
+/// Reads back what [`encode_changes`] of this or an earlier version wrote; `None` when the bytes are anything else.
+pub(super) fn decode_changes(mut bytes: &[u8], version: u8) -> Option<Vec<Change>> {
+    if !(1..=VERSION).contains(&version) {
+        return None;
+    }
     let mut changes = Vec::new();
     while !bytes.is_empty() {
         let key_length = usize::from(u16::from_le_bytes(bytes.get(..2)?.try_into().ok()?));
@@ -115,9 +125,9 @@ pub(super) fn decode_changes(mut bytes: &[u8]) -> Option<Vec<Change>> {
             None
         } else {
             let length = usize::try_from(length).ok()?;
-            let value = bytes.get(..length)?.to_vec();
+            let record = bytes.get(..length)?;
             bytes = &bytes[length..];
-            Some(value)
+            Some(if version == 1 { record } else { record::unseal(&key, record)? }.to_vec())
         };
         changes.push(Change { key, value });
     }
@@ -169,7 +179,7 @@ mod tests {
         #[test]
         fn any_bytes_are_decoded_without_panic(bytes: Vec<u8>, sequence in any::<u64>()) {
             let _ = decode(&bytes);
-            let _ = decode_changes(&bytes);
+            let _ = (decode_changes(&bytes, 1), decode_changes(&bytes, VERSION), form(&bytes));
             let record = Record { sequence, changes: vec![Change::set("k", bytes)] };
             let frame = encode(&record).unwrap();
             assert_eq!(decode(&frame), Some((record, frame.len())));

@@ -70,7 +70,7 @@ fn put_all(store: &Store, from: u32, count: u32, acknowledged: &mut Contents) {
 fn after_crash(folder: &Path) -> Contents {
     let home = tempfile::tempdir().unwrap();
     copy(folder, &home.path().join("queue"));
-    let (_, loaded) = Store::open(&home.path().join("queue"), "now").unwrap();
+    let (_, loaded) = Store::open_on(&Disk::default(), &home.path().join("queue"), "now").unwrap();
     loaded.contents
 }
 
@@ -112,7 +112,7 @@ fn the_reserve_takes_what_must_still_be_written_and_comes_back() {
     mount::run("store::full_tests::the_reserve_takes_what_must_still_be_written_and_comes_back", || {
         let home = tempfile::tempdir().unwrap();
         mount::tmpfs(home.path(), 32 << 20);
-        let (store, _) = Store::open(&home.path().join("queue"), "now").unwrap();
+        let (store, _) = Store::open_on(&Disk::default(), &home.path().join("queue"), "now").unwrap();
         assert_eq!(store.look_blocking(false), None);
         let mut acknowledged = Contents::new();
         put_all(&store, 0, 5, &mut acknowledged);
@@ -144,7 +144,7 @@ fn with_any_number_of_free_pages_it_opens_says_so_and_goes_on() {
         let mut refusals = 0;
         for pages in 0..48 {
             let ballast = fill(home.path(), pages * 4096);
-            let (store, _) = Store::open(&folder, "now").unwrap();
+            let (store, _) = Store::open_on(&Disk::default(), &folder, "now").unwrap();
             put_all(&store, u32::try_from(pages).unwrap() * 7, 7, &mut acknowledged);
             refusals += u32::from(store.look_blocking(false).is_some());
             assert_eq!(after_crash(&folder), acknowledged, "{pages} pages");

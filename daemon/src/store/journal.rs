@@ -4,8 +4,7 @@
 //! (the machine stopped while it was written; it was never acknowledged and is cut off) or, when a good frame
 //! follows it, **damage**: something that had been written well is not there any more.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use super::disk::{Disk, DiskFile};
@@ -47,9 +46,12 @@ pub(super) enum Flaw {
 /// # Errors
 /// When the operating system does not let it be read; damage is no error but a [`Flaw`].
 pub(super) fn read(path: &Path) -> Result<Reading> {
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(Error::io("read", path))?;
-    Ok(parse(&bytes))
+    Ok(parse(&files::read_own(path)?.0))
+}
+
+/// Returns the version of the first record in a journal file's bytes; none when there is no whole one.
+pub(super) fn form(bytes: &[u8]) -> Option<u32> {
+    frame::form(bytes.get(MAGIC.len()..)?)
 }
 
 fn parse(bytes: &[u8]) -> Reading {

@@ -12,6 +12,9 @@ use super::writer::{Writer, apply};
 use super::{Loaded, files};
 use crate::error::{Error, Result};
 
+/// Name of the store's folder inside the state folder.
+pub(super) const STORE_FOLDER: &str = "queue";
+
 /// Name of sled's folder inside the store's.
 pub(super) const QUEUE_FOLDER: &str = "queue";
 
@@ -113,6 +116,12 @@ fn remove_unfinished(disk: &Disk, folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reads what checkpoints and journal of a store hold, without changing anything; none when that is not all.
+pub(super) fn read_whole(folder: &Path) -> Result<Option<(Contents, u64)>> {
+    let truth = read_truth(folder)?;
+    Ok((!truth.is_damaged()).then_some((truth.contents, truth.sequence)))
 }
 
 fn read_truth(folder: &Path) -> Result<Truth> {

@@ -18,7 +18,10 @@ mod journal;
 mod limits;
 mod load;
 mod queue;
+mod record;
 mod room;
+mod upgrade;
+mod version;
 mod writer;
 
 use std::path::Path;
@@ -30,6 +33,7 @@ pub use checkpoint::Contents;
 use disk::Disk;
 pub use frame::Change;
 pub use room::Shortage;
+pub use version::CURRENT as STATE_VERSION;
 
 use crate::error::{Error, Result};
 
@@ -53,15 +57,21 @@ pub struct Loaded {
 }
 
 impl Store {
-    /// Opens the store in a folder, which is made if it is not there. `stamp` is part of the names under which
-    /// damaged files are set aside.
+    /// Opens the store in a state folder, and makes it if it is not there. One of an older version is upgraded. `stamp`
+    /// is part of the names under which damaged files are set aside.
     ///
     /// # Errors
-    /// When the folder cannot be read or written. Damage is no error: what can be read is used.
-    pub fn open(folder: &Path, stamp: &str) -> Result<(Self, Loaded)> {
-        Self::open_on(&Disk::default(), folder, stamp)
+    /// When the folder cannot be read or written, when its version is a later one, or when an upgrade fails; nothing
+    /// was changed in the last two cases. Damage is no error: what can be read is used.
+    pub fn open(state: &Path, stamp: &str) -> Result<(Self, Loaded)> {
+        let disk = Disk::default();
+        let upgraded = upgrade::prepare(&disk, state, stamp)?;
+        let (store, mut loaded) = Self::open_on(&disk, &state.join(load::STORE_FOLDER), stamp)?;
+        loaded.notices.splice(..0, upgraded);
+        Ok((store, loaded))
     }
 
+    /// Opens the store whose files are right in a folder.
     fn open_on(disk: &Disk, folder: &Path, stamp: &str) -> Result<(Self, Loaded)> {
         let (writer, loaded) = load::open(disk, folder, stamp)?;
         let (requests, inbox) = mpsc::channel();
@@ -128,3 +138,5 @@ fn gone() -> Error {
 mod full_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade_tests;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::checkpoint::Contents;
 use super::files;
 use super::frame::{Change, Record};
+use super::record;
 
 /// How long sled may take to open or to close before it counts as hung. Measured: 60 ms at most.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -189,10 +190,11 @@ fn open_tree(path: &Path) -> Result<(sled::Db, Found), Box<dyn std::error::Error
             found.applied = value.as_ref().try_into().map_or(0, u64::from_le_bytes);
             continue;
         }
-        match (std::str::from_utf8(&key), unseal(&value)) {
-            (Ok(key), Some(value)) => found.contents.insert(key.to_owned(), value.to_vec()),
-            _ => return Err("an entry is not what was written".into()),
+        let key = std::str::from_utf8(&key)?;
+        let Some(value) = record::unseal(key, &value).or_else(|| record::unseal_1(&value)) else {
+            return Err("an entry is not what was written".into());
         };
+        found.contents.insert(key.to_owned(), value.to_vec());
     }
     Ok((db, found))
 }
@@ -206,7 +208,7 @@ fn difference(db: &sled::Db, mut contents: Contents, sequence: u64) -> sled::Res
         match contents.remove(name) {
             _ if key.as_ref() == APPLIED => {}
             None => changes.push(Change::remove(name)),
-            Some(wanted) if unseal(&value) == Some(&wanted) => {}
+            Some(wanted) if record::unseal(name, &value) == Some(&wanted) => {}
             Some(wanted) => changes.push(Change::set(name, wanted)),
         }
     }
@@ -219,22 +221,10 @@ fn batch(record: &Record) -> sled::Batch {
     let mut batch = sled::Batch::default();
     for change in &record.changes {
         match &change.value {
-            Some(value) => batch.insert(change.key.as_bytes(), seal(value)),
+            Some(value) => batch.insert(change.key.as_bytes(), record::seal(&change.key, value)),
             None => batch.remove(change.key.as_bytes()),
         }
     }
     batch.insert(APPLIED, &record.sequence.to_le_bytes());
     batch
-}
-
-/// A value as it is kept: with a checksum of its own, because sled's do not find every wrong page.
-fn seal(value: &[u8]) -> Vec<u8> {
-    let mut sealed = crc32fast::hash(value).to_le_bytes().to_vec();
-    sealed.extend_from_slice(value);
-    sealed
-}
-
-fn unseal(sealed: &[u8]) -> Option<&[u8]> {
-    let (checksum, value) = sealed.split_at_checked(4)?;
-    (crc32fast::hash(value).to_le_bytes() == checksum).then_some(value)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 fn open(folder: &Path) -> (Store, Loaded) {
-    Store::open(folder, "now").unwrap()
+    Store::open_on(&Disk::default(), folder, "now").unwrap()
 }
 
 fn put(store: &Store, key: &str, value: &str) -> u64 {

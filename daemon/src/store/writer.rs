@@ -230,6 +230,24 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes everything anew in the present form, and removes the files it was in before.
+    pub(super) fn write_anew(&mut self) -> Result<()> {
+        self.queue.close();
+        self.checkpoint()?;
+        for number in files::numbered(&self.folder, "checkpoint-", ".dat")? {
+            if number != self.sequence {
+                self.disk.remove(&files::checkpoint_path(&self.folder, number))?;
+            }
+        }
+        for first in files::numbered(&self.folder, "journal-", ".log")? {
+            if first != self.sequence + 1 {
+                self.disk.remove(&files::journal_path(&self.folder, first))?;
+            }
+        }
+        self.disk.remove_tree(&self.folder.join(QUEUE_FOLDER))?;
+        self.disk.sync_folder(&self.folder)
+    }
+
     /// Writes a checkpoint; when that fails the journal just grows on.
     fn checkpoint_or_go_on(&mut self) {
         if self.fence.is_some() || self.journal.is_none() {
