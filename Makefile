@@ -4,7 +4,7 @@ SHELL := /bin/bash
 # Where rustup puts Rust when scripts/setup installs it.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help demo test soak fmt generate deb
+.PHONY: help demo test install soak fmt generate deb
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | column -t -l 2 2>/dev/null || sed -n 's/:.*## / - /p' Makefile
@@ -15,6 +15,9 @@ demo: ## backs up DIR (default: this repository) with a daemon in a temporary ho
 test: ## format, lints, all tests, documentation, service files
 	@scripts/setup test
 	@scripts/test
+
+install: ## the programs into PREFIX/bin (default: /usr/local for root, else ~/.local)
+	@scripts/install
 
 soak: ## the random and fault tests in full counts with fresh seeds
 	@scripts/setup test
