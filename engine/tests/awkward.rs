@@ -8,24 +8,14 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use backup_engine::archiver::{BackupOptions, BackupSummary, backup};
-use backup_engine::monitor::ItemFailure;
-use backup_engine::{Class, Gate, Repository, Result};
+use backup_engine::archiver::BackupOptions;
+use backup_engine::{Class, Gate};
 use backup_testkit::seed::Seed;
 use backup_testkit::tree::Tree;
 use backup_testkit::unprivileged;
-use common::{Acts, Place, Remembers, back_up, lock, options, stored};
-
-fn run(repository: &Arc<Repository>, options: &BackupOptions, monitor: &Acts<'_>) -> Result<BackupSummary> {
-    backup(&lock(repository), options, &Gate::new(), monitor)
-}
-
-fn failures(monitor: &Remembers) -> Vec<ItemFailure> {
-    monitor.failures.lock().unwrap().clone()
-}
+use common::{Acts, Place, Remembers, back_up, options, stored, try_back_up};
 
 #[test]
 fn a_file_that_is_no_more_what_it_was_is_named_and_the_rest_goes_on() {
@@ -49,8 +39,8 @@ fn a_file_that_is_no_more_what_it_was_is_named_and_the_rest_goes_on() {
             }
         };
         let monitor = Acts { current: Some(Box::new(change)), ..Acts::default() };
-        let summary = run(&repository, &options(tree.root()), &monitor).unwrap();
-        let failures = failures(&monitor.remembers);
+        let summary = try_back_up(&repository, &options(tree.root()), &monitor).unwrap();
+        let failures = monitor.remembers.failures();
         assert_eq!((summary.failed, failures.len()), (1, 1), "{becomes}: {failures:?}");
         assert_eq!(
             (failures[0].class, failures[0].path.as_path()),
@@ -79,8 +69,8 @@ fn a_file_that_grows_or_shrinks_while_it_is_read_is_stored_and_named() {
             }
         };
         let monitor = Acts { progress: Some(Box::new(change)), ..Acts::default() };
-        run(&repository, &options(tree.root()), &monitor).unwrap();
-        let failures = failures(&monitor.remembers);
+        try_back_up(&repository, &options(tree.root()), &monitor).unwrap();
+        let failures = monitor.remembers.failures();
         assert_eq!(failures.len(), 1, "{length}: {failures:?}");
         assert!(failures[0].message.contains("changed while it was read"), "{failures:?}");
         assert_eq!((failures[0].class, stored(&repository, tree.root()).len()), (Class::Transient, 1));
@@ -124,7 +114,7 @@ fn what_refuses_to_be_read_is_named_with_what_to_do() {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         }
         let (summary, monitor) = back_up(&repository, &options(tree.root()));
-        let failures = failures(&monitor);
+        let failures = monitor.failures();
         assert_eq!((summary.files, failures.len()), (1, 3), "{failures:?}");
         for failure in failures {
             assert_eq!(failure.class, Class::Permission, "{failure:?}");
@@ -132,7 +122,7 @@ fn what_refuses_to_be_read_is_named_with_what_to_do() {
         }
         // A snapshot of nothing would only push a good one out.
         for name in ["closed file", "closed folder"] {
-            let error = run(&repository, &options(&tree.path(name)), &Acts::default()).unwrap_err();
+            let error = try_back_up(&repository, &options(&tree.path(name)), &Acts::default()).unwrap_err();
             assert_eq!(error.class(), Class::Permission, "{error}");
         }
         assert_eq!(repository.snapshots().unwrap().list.len(), 1);

@@ -9,24 +9,13 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use backup_engine::archiver::{BackupOptions, BackupSummary, backup};
-use backup_engine::monitor::ItemFailure;
+use backup_engine::archiver::BackupOptions;
 use backup_engine::source::exclude::Excludes;
-use backup_engine::{Gate, Repository, Result};
 use backup_testkit::mount;
 use backup_testkit::seed::Seed;
 use backup_testkit::tree::Tree;
-use common::{Acts, Place, Remembers, back_up, lock, options, stored};
-
-fn run(repository: &Arc<Repository>, options: &BackupOptions, monitor: &Acts<'_>) -> Result<BackupSummary> {
-    backup(&lock(repository), options, &Gate::new(), monitor)
-}
-
-fn failures(monitor: &Remembers) -> Vec<ItemFailure> {
-    monitor.failures.lock().unwrap().clone()
-}
+use common::{Acts, Place, back_up, options, stored, try_back_up};
 
 #[test]
 fn a_source_that_is_missing_is_named_and_not_suspected_when_it_is_back() {
@@ -36,7 +25,7 @@ fn a_source_that_is_missing_is_named_and_not_suspected_when_it_is_back() {
     let both = || BackupOptions { sources: vec![tree.root().to_path_buf(), gone.clone()], ..options(tree.root()) };
     let repository = place.create(2);
     let (summary, monitor) = back_up(&repository, &both());
-    let failures = failures(&monitor);
+    let failures = monitor.failures();
     assert_eq!((summary.failed, failures.len()), (1, 1), "{failures:?}");
     assert!(failures[0].message.contains("is missing") && failures[0].advice.contains("drive"), "{failures:?}");
     Tree::plain(&gone, Seed(5));
@@ -48,7 +37,7 @@ fn a_backup_of_nothing_is_an_error_and_leaves_no_snapshot() {
     let place = Place::new();
     let repository = place.create(2);
     let monitor = Acts::default();
-    let error = run(&repository, &options(&place.path("gone")), &monitor).unwrap_err();
+    let error = try_back_up(&repository, &options(&place.path("gone")), &monitor).unwrap_err();
     assert!(error.to_string().contains("gone is missing"), "{error}");
     assert!(repository.snapshots().unwrap().list.is_empty());
 }
@@ -116,7 +105,7 @@ fn the_backups_own_places_are_left_out_whatever_leads_there() {
         for source in inside {
             let (_, monitor) = back_up(&repository, &of(&[source.clone(), tree.path("file")]));
             assert!(monitor.failed()[0].1.contains("never backed up"), "{source:?}: {:?}", monitor.failed());
-            assert!(run(&repository, &of(&[source]), &Acts::default()).is_err());
+            assert!(try_back_up(&repository, &of(&[source]), &Acts::default()).is_err());
         }
         mount::unmount(&tree.path("mounted"));
     });

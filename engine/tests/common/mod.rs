@@ -118,6 +118,15 @@ pub(crate) fn back_up(repository: &Arc<Repository>, options: &BackupOptions) -> 
     (summary, monitor)
 }
 
+/// The same with another monitor, and as it ends.
+pub(crate) fn try_back_up(
+    repository: &Arc<Repository>,
+    options: &BackupOptions,
+    monitor: &dyn Monitor,
+) -> Result<BackupSummary> {
+    backup(&lock(repository), options, &Gate::new(), monitor)
+}
+
 /// A monitor that remembers everything.
 #[derive(Default)]
 pub(crate) struct Remembers {
@@ -130,9 +139,12 @@ pub(crate) struct Remembers {
 }
 
 impl Remembers {
+    pub(crate) fn failures(&self) -> Vec<ItemFailure> {
+        self.failures.lock().expect("no test panics while it holds this").clone()
+    }
+
     pub(crate) fn failed(&self) -> Vec<(PathBuf, String)> {
-        let failures = self.failures.lock().expect("no test panics while it holds this");
-        failures.iter().map(|failure| (failure.path.clone(), failure.message.clone())).collect()
+        self.failures().into_iter().map(|failure| (failure.path, failure.message)).collect()
     }
 
     pub(crate) fn plan(&self) -> Vec<PlannedItem> {
