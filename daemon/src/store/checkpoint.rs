@@ -66,6 +66,32 @@ fn parse(bytes: &[u8]) -> Option<(u64, Contents)> {
     (contents.len() as u64 == count).then_some((sequence, contents))
 }
 
+/// Removes all but the two newest checkpoints, and the journal files that the older of the two covers.
+pub(super) fn remove_covered(disk: &Disk, folder: &Path) -> Result<()> {
+    let checkpoints = files::numbered(folder, "checkpoint-", ".dat")?;
+    let [.., older, _] = checkpoints[..] else { return Ok(()) };
+    for sequence in checkpoints.iter().filter(|sequence| **sequence < older) {
+        disk.remove(&files::checkpoint_path(folder, *sequence))?;
+    }
+    let journals = files::numbered(folder, "journal-", ".log")?;
+    // A file ends where the next one begins; the last one is being written.
+    for pair in journals.windows(2).filter(|pair| pair[1] <= older + 1) {
+        disk.remove(&files::journal_path(folder, pair[0]))?;
+    }
+    Ok(())
+}
+
+/// Removes everything but the checkpoint at a sequence and the journal file behind it.
+pub(super) fn remove_others(disk: &Disk, folder: &Path, sequence: u64) -> Result<()> {
+    let checkpoints = files::numbered(folder, "checkpoint-", ".dat")?.into_iter().filter(|number| *number != sequence);
+    let journals = files::numbered(folder, "journal-", ".log")?.into_iter().filter(|first| *first != sequence + 1);
+    let checkpoints = checkpoints.map(|number| files::checkpoint_path(folder, number));
+    for path in checkpoints.chain(journals.map(|first| files::journal_path(folder, first))) {
+        disk.remove(&path)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use backup_testkit::mount;
 
 use super::disk::Op;
+use super::simulated::fast_folder;
 use super::tests::copy;
 use super::*;
 
@@ -68,7 +69,7 @@ fn put_all(store: &Store, from: u32, count: u32, acknowledged: &mut Contents) {
 
 /// Opens a copy of the folder, as after a crash; returns what it holds.
 fn after_crash(folder: &Path) -> Contents {
-    let home = tempfile::tempdir().unwrap();
+    let home = fast_folder();
     copy(folder, &home.path().join("queue"));
     let (_, loaded) = Store::open_on(&Disk::default(), &home.path().join("queue"), "now").unwrap();
     loaded.contents
@@ -79,7 +80,7 @@ fn whichever_step_finds_the_disk_full_nothing_is_lost_and_it_goes_on_when_there_
     let mut cases = 0;
     for fault in [Fault::Nothing, Fault::Half, Fault::Sync] {
         for first in 0.. {
-            let home = tempfile::tempdir().unwrap();
+            let home = fast_folder();
             let folder = home.path().join("queue");
             let full = FullDisk::new(first, fault);
             if first == 0 {

@@ -137,6 +137,10 @@ fn gone() -> Error {
 #[cfg(test)]
 mod full_tests;
 #[cfg(test)]
+mod power_tests;
+#[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod upgrade_tests;

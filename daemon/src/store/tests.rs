@@ -13,7 +13,7 @@ fn put(store: &Store, key: &str, value: &str) -> u64 {
     store.commit_blocking(vec![Change::set(key, value.as_bytes().to_vec())]).unwrap()
 }
 
-fn close(store: Store) {
+pub(super) fn close(store: Store) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(store.close()).unwrap();
 }

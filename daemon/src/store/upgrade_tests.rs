@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::disk::Op;
-use super::tests::copy;
+use super::simulated::fast_folder;
+use super::tests::{close, copy};
 use super::version::{CURRENT, Marked};
 use super::*;
 
@@ -57,10 +58,12 @@ fn wanted() -> Contents {
 
 #[test]
 fn the_example_of_version_1_opens_with_all_its_records_and_is_kept_aside() {
-    let home = tempfile::tempdir().unwrap();
+    let home = fast_folder();
     let state = example(home.path());
     let before = all_files(&state.join("queue"));
-    let (_, loaded) = Store::open(&state, "now").unwrap();
+    let (store, loaded) = Store::open(&state, "now").unwrap();
+    // It must have let go of sled before the next one opens it.
+    close(store);
     let keys: Vec<&str> =
         loaded.contents.keys().map(String::as_str).filter(|key| !key.starts_with("request/")).collect();
     assert_eq!(keys, KEYS);
@@ -81,7 +84,7 @@ fn the_example_of_version_1_opens_with_all_its_records_and_is_kept_aside() {
 fn a_kill_after_any_step_leaves_the_old_state_or_the_new_one() {
     let mut kills = 0;
     for last in 0.. {
-        let home = tempfile::tempdir().unwrap();
+        let home = fast_folder();
         let state = example(home.path());
         let steps = AtomicU64::new(0);
         let disk = Disk::watched(move |_| {
@@ -105,7 +108,7 @@ fn a_kill_after_any_step_leaves_the_old_state_or_the_new_one() {
 #[test]
 fn an_upgrade_that_fails_at_any_step_leaves_everything_as_it_was_and_can_be_repeated() {
     for failing in 0.. {
-        let home = tempfile::tempdir().unwrap();
+        let home = fast_folder();
         let state = example(home.path());
         let before = all_files(&state);
         let steps = Arc::new(AtomicU64::new(0));
@@ -134,14 +137,13 @@ fn a_state_of_a_later_version_is_refused_by_name_and_not_touched() {
     let line = "backupd state 3";
     let marked = format!("{line} {:08x}\n", crc32fast::hash(line.as_bytes()));
     for by_file in [true, false] {
-        let home = tempfile::tempdir().unwrap();
+        let home = fast_folder();
         let state = example(home.path());
-        match by_file {
-            true => fs::write(state.join("version"), &marked).unwrap(),
-            false => {
-                fs::write(state.join("queue/checkpoint-00000000000000000099.dat"), "backupd state 3\nnew").unwrap()
-            }
-        }
+        let (name, text) = match by_file {
+            true => ("version", marked.as_str()),
+            false => ("queue/checkpoint-00000000000000000099.dat", "backupd state 3\nnew"),
+        };
+        fs::write(state.join(name), text).unwrap();
         let before = all_files(&state);
         let error = Store::open(&state, "now").unwrap_err();
         assert!(matches!(error, Error::Newer { version: 3, .. }), "{error}");

@@ -1,13 +1,12 @@
 //! The thread that writes: takes every commit that waits, syncs once for all of them, then answers.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
 use tokio::sync::oneshot;
 
 use super::checkpoint::{self, Contents};
 use super::disk::Disk;
-use super::files;
 use super::frame::{self, Change, Record};
 use super::journal::{AppendError, JournalWriter};
 use super::limits::{CHECKPOINT_BYTES, CHECKPOINT_COMMITS, GROUP_MAX};
@@ -234,16 +233,7 @@ impl Writer {
     pub(super) fn write_anew(&mut self) -> Result<()> {
         self.queue.close();
         self.checkpoint()?;
-        for number in files::numbered(&self.folder, "checkpoint-", ".dat")? {
-            if number != self.sequence {
-                self.disk.remove(&files::checkpoint_path(&self.folder, number))?;
-            }
-        }
-        for first in files::numbered(&self.folder, "journal-", ".log")? {
-            if first != self.sequence + 1 {
-                self.disk.remove(&files::journal_path(&self.folder, first))?;
-            }
-        }
+        checkpoint::remove_others(&self.disk, &self.folder, self.sequence)?;
         self.disk.remove_tree(&self.folder.join(QUEUE_FOLDER))?;
         self.disk.sync_folder(&self.folder)
     }
@@ -266,23 +256,8 @@ impl Writer {
         self.journal = Some(JournalWriter::create(&self.disk, &self.folder, self.sequence + 1)?);
         self.checkpointed = self.sequence;
         self.bytes = 0;
-        remove_covered(&self.disk, &self.folder)
+        checkpoint::remove_covered(&self.disk, &self.folder)
     }
-}
-
-/// Removes all but the two newest checkpoints, and the journal files that the older of the two covers.
-fn remove_covered(disk: &Disk, folder: &Path) -> Result<()> {
-    let checkpoints = files::numbered(folder, "checkpoint-", ".dat")?;
-    let [.., older, _] = checkpoints[..] else { return Ok(()) };
-    for sequence in checkpoints.iter().filter(|sequence| **sequence < older) {
-        disk.remove(&files::checkpoint_path(folder, *sequence))?;
-    }
-    let journals = files::numbered(folder, "journal-", ".log")?;
-    // A file ends where the next one begins; the last one is being written.
-    for pair in journals.windows(2).filter(|pair| pair[1] <= older + 1) {
-        disk.remove(&files::journal_path(folder, pair[0]))?;
-    }
-    Ok(())
 }
 
 /// Applies changes to what a store holds.
