@@ -47,6 +47,10 @@ pub const FILE_MAX: usize = 512 * 1024 * 1024;
 /// An index file is closed when it lists this many blobs: restic's order of size.
 pub const INDEX_BLOBS: usize = 50_000;
 
+/// A first backup leaves a snapshot of what it has so far each time it has stored this many bytes more, in bytes, and
+/// a quarter more than the last time: little is lost to a crash, and a large one does not write hundreds of them.
+pub const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
+
 /// An extended attribute's buffer is not made larger than this many bytes. Linux allows 64 KiB; the resource forks of
 /// macOS may be larger than any memory.
 pub const XATTR_MAX: usize = 16 * 1024 * 1024;

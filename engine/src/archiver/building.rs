@@ -3,6 +3,7 @@
 //! The walk gives each entry a slot in the order of names; threads fill the slots in any order. Whoever fills the last
 //! one stores the folder's tree, which fills a slot of the folder above.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ struct Above {
     building: Arc<Building>,
     slot: usize,
     /// This folder's own entry, which lacks only the tree.
-    node: Mutex<Option<Node>>,
+    node: Node,
     /// The tree that the parent snapshot had here.
     before: Option<BlobId>,
 }
@@ -28,8 +29,26 @@ struct Above {
 struct Slots {
     /// Entries as JSON; `None` while not stored and for those that could not be.
     nodes: Vec<Option<Box<[u8]>>>,
+    /// The folders that will fill a slot: what is in them so far can be asked for.
+    open: BTreeMap<usize, Arc<Building>>,
     /// Slots that are not filled yet, and one more while the walk adds slots.
     missing: usize,
+}
+
+/// What is stored of a folder so far.
+pub(crate) struct Part {
+    /// The folder's own entry, which lacks only the tree; `None` for the top.
+    pub(crate) node: Option<Node>,
+    /// Its entries, in the order of names.
+    pub(crate) entries: Vec<PartEntry>,
+}
+
+/// An entry of a folder that is being stored.
+pub(crate) enum PartEntry {
+    /// It is stored; its JSON.
+    Stored(Box<[u8]>),
+    /// It is a folder that is being stored itself, and has this number in the list.
+    Open(usize),
 }
 
 /// A place for an entry in a folder that is being stored.
@@ -67,8 +86,43 @@ impl Building {
 
     /// Begins a folder that will fill a slot of the folder above.
     pub(crate) fn below(slot: Slot, node: Node, before: Option<BlobId>) -> Arc<Self> {
-        let above = Above { building: slot.building, slot: slot.number, node: Mutex::new(Some(node)), before };
-        Arc::new(Self { above: Some(above), slots: Mutex::new(Slots::new()) })
+        let (number, parent) = (slot.number, slot.building.clone());
+        let above = Above { building: slot.building, slot: number, node, before };
+        let building = Arc::new(Self { above: Some(above), slots: Mutex::new(Slots::new()) });
+        parent.lock().open.insert(number, building.clone());
+        building
+    }
+
+    /// Returns what is stored so far of this folder and of those in it that are being stored; each comes after the one
+    /// that it is in.
+    pub(crate) fn parts(self: &Arc<Self>) -> Vec<Part> {
+        let mut found = vec![self.clone()];
+        let mut parts: Vec<Part> = Vec::new();
+        while let Some(building) = found.get(parts.len()).cloned() {
+            let node = building.above.as_ref().map(|above| above.node.clone());
+            let slots = building.lock();
+            let mut entries = Vec::new();
+            for (number, stored) in slots.nodes.iter().enumerate() {
+                if let Some(json) = stored {
+                    entries.push(PartEntry::Stored(json.clone()));
+                } else if let Some(child) = slots.open.get(&number) {
+                    entries.push(PartEntry::Open(found.len()));
+                    found.push(child.clone());
+                }
+            }
+            parts.push(Part { node, entries });
+        }
+        parts
+    }
+
+    /// Takes the folders apart that were being stored when the backup ended: those above and below hold each other.
+    pub(crate) fn take_apart(self: &Arc<Self>) {
+        let mut folders = vec![self.clone()];
+        let mut next = 0;
+        while let Some(folder) = folders.get(next).cloned() {
+            folders.extend(std::mem::take(&mut folder.lock().open).into_values());
+            next += 1;
+        }
     }
 
     /// Adds a slot; to be called in the order of names.
@@ -90,6 +144,7 @@ impl Building {
         let json = json.map_err(|error| Error::misuse(format!("an entry cannot be written as JSON: {error}")))?;
         let mut slots = self.lock();
         slots.nodes[slot] = json.map(Vec::into_boxed_slice);
+        slots.open.remove(&slot);
         slots.missing -= 1;
         Ok(())
     }
@@ -101,9 +156,11 @@ impl Building {
             return None;
         }
         slots.missing = usize::MAX;
-        let nodes = std::mem::take(&mut slots.nodes);
-        let length = nodes.iter().flatten().map(|node| node.len() + 1).sum();
-        Some(join_nodes(nodes.iter().flatten().map(AsRef::as_ref), length))
+        let slots = &*slots;
+        // They stay until the tree is in the folder above: who asks meanwhile for what is stored finds them here.
+        let nodes = || slots.nodes.iter().flatten();
+        let length = nodes().map(|node| node.len() + 1).sum();
+        Some(join_nodes(nodes().map(AsRef::as_ref), length))
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots> {
@@ -114,7 +171,7 @@ impl Building {
 
 impl Slots {
     fn new() -> Self {
-        Self { nodes: Vec::new(), missing: 1 }
+        Self { nodes: Vec::new(), open: BTreeMap::new(), missing: 1 }
     }
 }
 
@@ -139,9 +196,8 @@ fn finish(mut building: Arc<Building>, saver: &mut dyn SaveTree) -> Result<()> {
             Some(before) if before == id => FolderChange::Unmodified,
             Some(_) => FolderChange::Changed,
         });
-        let node = above.node.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let node = node.map(|node| Node { subtree: Some(id), ..node });
-        above.building.put(above.slot, node.as_ref())?;
+        let node = Node { subtree: Some(id), ..above.node.clone() };
+        above.building.put(above.slot, Some(&node))?;
         let next = above.building.clone();
         building = next;
     }
@@ -193,5 +249,28 @@ mod tests {
         assert_eq!(names(&kept.trees[0]), [b"a", b"c"]);
         assert_eq!(names(&kept.trees[1]), [b"f"]);
         assert_eq!(kept.top, Some(BlobId::of(&kept.trees[1])));
+    }
+
+    #[test]
+    fn what_is_stored_so_far_can_be_asked_for_at_any_time() {
+        let mut kept = Kept::default();
+        let top = Building::top();
+        let folder = Building::below(top.add_slot(), node("f"), None);
+        let (first, second) = (folder.add_slot(), folder.add_slot());
+        let inner = Building::below(second, node("g"), None);
+        inner.add_slot().fill(Some(&node("x")), &mut kept).unwrap();
+        let shape = |top: &Arc<Building>| {
+            let entry = |entry: &PartEntry| match entry {
+                PartEntry::Stored(_) => "stored".to_owned(),
+                PartEntry::Open(number) => number.to_string(),
+            };
+            top.parts().iter().map(|part| part.entries.iter().map(entry).collect::<Vec<_>>()).collect::<Vec<_>>()
+        };
+        assert_eq!(shape(&top), [vec!["1"], vec!["2"], vec!["stored"]]);
+        first.fill(Some(&node("a")), &mut kept).unwrap();
+        inner.close(&mut kept).unwrap();
+        assert_eq!(shape(&top), [vec!["1"], vec!["stored", "stored"]]);
+        top.take_apart();
+        assert_eq!((shape(&top), Arc::strong_count(&folder)), (vec![vec![]], 1));
     }
 }

@@ -1,5 +1,6 @@
 //! What a backup is asked to do, and what it did.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -7,6 +8,7 @@ use serde_json::Map;
 
 use super::session::Counts;
 use crate::id::{BlobId, SnapshotId};
+use crate::limits::CHECKPOINT_BYTES;
 use crate::monitor::PackRecord;
 use crate::pack::Blobs;
 use crate::snapshot::{Snapshot, Summary};
@@ -37,12 +39,22 @@ pub struct BackupOptions {
     pub tags: Vec<String>,
     /// Further tags of a snapshot in which items are missing or not whole.
     pub incomplete_tags: Vec<String>,
+    /// Tags of a snapshot of what is stored so far, which a backup without a whole snapshot before it leaves when it is
+    /// interrupted, and as it goes on; the first whole one takes its place. None: there is no such snapshot.
+    pub interrupted_tags: Vec<String>,
+    /// After how many more stored bytes such a snapshot is written while the backup runs; 0: as
+    /// [`CHECKPOINT_BYTES`](crate::limits::CHECKPOINT_BYTES) says.
+    pub checkpoint_bytes: u64,
     /// When the backup begins.
     pub time: Timestamp,
     /// The program and its version, for the snapshot's record.
     pub program_version: String,
-    /// The snapshot to compare files with; `None`: the newest of the same machine and sources.
+    /// The snapshot to compare files with; `None`, or if it is gone: the newest of the same machine and sources, and a
+    /// whole one rather than one that was interrupted.
     pub parent: Option<SnapshotId>,
+    /// Only these paths, with all that is in them, are looked at again; what lies elsewhere is taken over from `parent`,
+    /// if that has the same sources and all of it is still there. None: everything is looked at.
+    pub again: Option<BTreeSet<PathBuf>>,
     /// Places that are left out wherever they are met, also through links and mounts: the caller's own.
     pub never: Vec<PathBuf>,
     /// How many threads read and seal; 0: as many as the machine runs at once.
@@ -78,6 +90,29 @@ impl BackupOptions {
             summary: Some(summary),
             others: Map::new(),
         }
+    }
+
+    /// Returns whether a snapshot was made by an interrupted backup.
+    pub(super) fn is_interrupted(&self, snapshot: &Snapshot) -> bool {
+        !self.interrupted_tags.is_empty() && self.interrupted_tags.iter().all(|tag| snapshot.tags.contains(tag))
+    }
+
+    /// Returns whether a snapshot was left by an earlier run of this very backup and by nobody else, and nobody has
+    /// changed it since: then it may be removed when there is a better one.
+    pub(super) fn is_leftover(&self, snapshot: &Snapshot) -> bool {
+        let program = |version: &str| version.split(' ').next().map(str::to_owned);
+        let tags: BTreeSet<&String> = self.tags.iter().chain(&self.interrupted_tags).collect();
+        self.is_interrupted(snapshot)
+            && snapshot.tags.iter().collect::<BTreeSet<_>>() == tags
+            && snapshot.original.is_none()
+            && snapshot.hostname == self.hostname
+            && (&snapshot.username, snapshot.uid) == (&self.username, self.uid)
+            && snapshot.paths == self.paths()
+            && program(&snapshot.program_version) == program(&self.program_version)
+    }
+
+    pub(super) fn checkpoint_bytes(&self) -> u64 {
+        if self.checkpoint_bytes == 0 { CHECKPOINT_BYTES } else { self.checkpoint_bytes }
     }
 
     pub(super) fn thread_count(&self) -> usize {
@@ -127,7 +162,7 @@ impl BackupSummary {
     pub(super) fn new(counts: Counts, added: Blobs) -> Self {
         Self {
             snapshot: None,
-            files: counts.files_new + counts.files_changed + counts.files_unmodified,
+            files: counts.files(),
             folders: counts.folders_new + counts.folders_changed + counts.folders_unmodified,
             bytes: counts.bytes,
             bytes_stored: added.bytes_stored,

@@ -1,38 +1,33 @@
-//! What the threads of one backup share, and how they begin and end.
+//! What the threads of one backup share.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use jiff::{SignedDuration, Timestamp};
 
 use super::BackupOptions;
+use super::again::Again;
 use super::buffers::Buffers;
-use super::building::FolderChange;
-use super::estimate::estimate;
-use super::file::{ChunkTask, FileTask};
-use super::roots::Roots;
-use super::sources::SourceCount;
-use super::walker::Walker;
-use super::worker::{Tasks, Worker};
+
+use super::building::{Building, FolderChange};
+use super::leftovers::Leftovers;
+use super::past::Past;
 use crate::chunker::Chunker;
 use crate::control::Gate;
 use crate::error::{Class, Error, Result};
-use crate::id::{BlobId, SnapshotId};
+use crate::id::BlobId;
 use crate::limits::RACY_SECONDS;
 use crate::lock::Lock;
 use crate::monitor::{ItemFailure, Monitor, PackRecord, Progress};
 use crate::pack::{BlobSaver, Blobs, OpenPack};
 use crate::repository::Repository;
-use crate::snapshot::Snapshot;
 use crate::source::meta::Problem;
 use crate::source::owners::Owners;
 use crate::source::walk::Identity;
-
-/// Files that wait for a thread. Each holds its folder open, so that this also bounds the number of open folders.
-const FILES_WAITING: usize = 256;
+use crate::tree::Node;
 
 /// What the threads of one backup share.
 pub(super) struct Session<'a> {
@@ -47,15 +42,20 @@ pub(super) struct Session<'a> {
     pub(super) owners: Owners,
     /// A file that was touched at this time or later may have changed after the parent snapshot looked at it.
     pub(super) settled_before: Timestamp,
-    to_write: Mutex<Option<Receiver<OpenPack>>>,
+    pub(super) to_write: Mutex<Option<Receiver<OpenPack>>>,
     counts: Mutex<Counts>,
     first_failure: Mutex<Option<ItemFailure>>,
     pub(super) buffers: Buffers,
     failed: AtomicBool,
     /// Whether everything is read.
-    ended: AtomicBool,
+    pub(super) ended: AtomicBool,
+    /// The top of what is being stored.
+    pub(super) top: OnceLock<Arc<Building>>,
+    pub(super) leftovers: Mutex<Leftovers>,
+    pub(super) again: Again<'a>,
+    pub(super) lock: &'a Lock,
     /// The top's tree, or the first error of any thread.
-    end: (Sender<Result<BlobId>>, Receiver<Result<BlobId>>),
+    pub(super) end: (Sender<Result<BlobId>>, Receiver<Result<BlobId>>),
 }
 
 /// What was done so far.
@@ -73,18 +73,25 @@ pub(super) struct Counts {
     pub(super) entries: u64,
 }
 
+impl Counts {
+    /// Returns how many files are stored.
+    pub(super) fn files(&self) -> u64 {
+        self.files_new + self.files_changed + self.files_unmodified
+    }
+}
+
 impl<'a> Session<'a> {
     pub(super) fn new(
         lock: &'a Lock,
         options: &'a BackupOptions,
         gate: &'a Gate,
         monitor: &'a dyn Monitor,
-        parent: Option<&(SnapshotId, Snapshot)>,
+        past: &Past,
     ) -> Result<Self> {
         let (saver, to_write) = BlobSaver::new(lock, gate, monitor);
         let identity = |path: &PathBuf| rustix::fs::stat(path).ok().map(|stat| Identity::of(&stat));
         let chunker = lock.repository().config().chunker()?;
-        let parent_time = parent.map_or(Timestamp::MIN, |(_, snapshot)| snapshot.time);
+        let parent_time = past.snapshot().map_or(Timestamp::MIN, |snapshot| snapshot.time);
         let racy = SignedDuration::from_secs(RACY_SECONDS);
         Ok(Self {
             repository: lock.repository(),
@@ -102,6 +109,10 @@ impl<'a> Session<'a> {
             chunker,
             failed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            top: OnceLock::new(),
+            leftovers: Mutex::new(Leftovers::new(lock, options, past)),
+            again: Again::new(options, past),
+            lock,
             end: unbounded(),
         })
     }
@@ -110,92 +121,6 @@ impl<'a> Session<'a> {
     pub(super) fn adopt(&self, packs: Vec<PackRecord>) {
         for pack in packs {
             self.saver.adopt(pack);
-        }
-    }
-
-    /// Runs the threads; returns the top's tree and what each source held.
-    pub(super) fn run(&self, roots: &Roots, parent: Option<&Snapshot>) -> Result<(BlobId, Vec<SourceCount>)> {
-        let (tree, sources) = self.run_threads(roots, parent);
-        match tree {
-            Ok(tree) => {
-                self.saver.flush()?;
-                Ok((tree, sources))
-            }
-            // Nothing more may be written.
-            Err(error @ Error::LockLost { .. }) => Err(error),
-            Err(error) => {
-                // What was stored so far is listed, so that it is known next time; the first error is what counts.
-                let _ = self.saver.flush();
-                Err(error)
-            }
-        }
-    }
-
-    fn run_threads(&self, roots: &Roots, parent: Option<&Snapshot>) -> (Result<BlobId>, Vec<SourceCount>) {
-        let threads = self.options.thread_count();
-        let (files, waiting_files) = bounded::<FileTask>(FILES_WAITING);
-        let (chunks, waiting_chunks) = bounded::<ChunkTask>(threads.div_ceil(2));
-        let (running, stopped) = bounded::<()>(0);
-        let tasks = Tasks { files: waiting_files, chunks: waiting_chunks, to_others: chunks, stopped };
-        std::thread::scope(|scope| {
-            let writer = scope.spawn(|| self.write_packs());
-            let counter = scope.spawn(|| estimate(self, &roots.sources, parent));
-            let workers: Vec<_> = (0..threads)
-                .map(|_| {
-                    let tasks = tasks.clone();
-                    scope.spawn(move || self.work(&tasks))
-                })
-                .collect();
-            drop(tasks);
-            let sources = self.walk(roots, parent, &files);
-            let tree = self.end.1.recv().unwrap_or(Err(Error::Cancelled));
-            drop((running, files));
-            self.ended.store(true, Ordering::Relaxed);
-            for worker in workers {
-                // A panic was reported as an error by the thread's guard.
-                let _ = worker.join();
-            }
-            self.saver.close();
-            let _ = (writer.join(), counter.join());
-            // The writer may have failed after the last tree was handed in.
-            let tree = match self.end.1.try_recv() {
-                Ok(Err(error)) => tree.and(Err(error)),
-                _ => tree,
-            };
-            (tree, sources)
-        })
-    }
-
-    fn walk(&self, roots: &Roots, parent: Option<&Snapshot>, files: &Sender<FileTask>) -> Vec<SourceCount> {
-        let _guard = PanicGuard(self);
-        let mut sources = vec![SourceCount::default(); roots.sources.len()];
-        let walked = Worker::new(self)
-            .and_then(|mut worker| Walker::new(self, &mut worker, files, roots, &mut sources)?.run(parent));
-        match walked {
-            Ok(()) => {
-                let (files, bytes) =
-                    (sources.iter().map(|source| source.files), sources.iter().map(|source| source.bytes));
-                self.monitor.total(files.sum(), bytes.sum());
-            }
-            Err(error) => self.fail(error),
-        }
-        sources
-    }
-
-    fn work(&self, tasks: &Tasks) {
-        let _guard = PanicGuard(self);
-        if let Err(error) = Worker::new(self).and_then(|mut worker| worker.run(tasks)) {
-            self.fail(error);
-        }
-    }
-
-    fn write_packs(&self) {
-        let _guard = PanicGuard(self);
-        let to_write = guard(&self.to_write).take();
-        if let Some(to_write) = to_write
-            && let Err(error) = self.saver.write_packs(to_write)
-        {
-            self.fail(error);
         }
     }
 
@@ -221,6 +146,12 @@ impl<'a> Session<'a> {
     /// Returns whether there is still something to read; waits while the gate is paused.
     pub(super) fn is_running(&self) -> bool {
         self.check().is_ok() && !self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a file as the parent snapshot has it was left alone for long enough before that looked at it.
+    pub(super) fn is_settled(&self, before: &Node) -> bool {
+        let settled = |time: Option<Timestamp>| time.is_some_and(|time| time < self.settled_before);
+        settled(before.mtime) && settled(before.ctime)
     }
 
     /// Reports an item that could not be stored, or not wholly.
@@ -273,19 +204,15 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Ends the backup when a thread panics, so that the others do not wait for it.
-struct PanicGuard<'s, 'a>(&'s Session<'a>);
-
-impl Drop for PanicGuard<'_, '_> {
+impl Drop for Session<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let message = "a thread of the backup ended unexpectedly; please report this".to_owned();
-            self.0.fail(Error::Storage { message, class: Class::Transient });
+        if let Some(top) = self.top.get() {
+            top.take_apart();
         }
     }
 }
 
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Counters and single values: a panic elsewhere cannot leave them half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -19,7 +19,7 @@ use crate::tree::{Node, NodeKind, Tree};
 impl Walker<'_, '_, '_> {
     /// Walks everything; the top's tree is stored by whoever stores the last entry.
     pub(super) fn run(&mut self, parent: Option<&Snapshot>) -> Result<()> {
-        let top = Building::top();
+        let top = Arc::clone(self.session.top.get_or_init(Building::top));
         let before = parent.and_then(|snapshot| self.tree_before(&snapshot.tree));
         match &self.roots.top {
             Root::Source(source) => self.walk_machine(*source, top, before)?,
@@ -105,6 +105,10 @@ impl Walker<'_, '_, '_> {
 
     /// Walks one source to its end.
     fn walk_source(&mut self, path: &Path, name: &OsStr, slot: Slot, before: Option<Node>) -> Result<()> {
+        // It need not even be there: what was stored of it is not in question.
+        if let Some(before) = self.take_over(path, before.as_ref()) {
+            return slot.fill(Some(&before), self.worker);
+        }
         let above = path.parent().unwrap_or(Path::new("/"));
         let looked = Folder::hold(above).and_then(|folder| Ok((folder.look(name)?, folder)));
         let (stat, folder) = match looked {

@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 
 use super::building::{Building, Slot};
 use super::file::{FileTask, unreadable};
+use super::known::Known;
 use super::roots::Roots;
 use super::session::Session;
 use super::sources::{self, SourceCount};
@@ -33,6 +34,7 @@ pub(super) struct Walker<'w, 's, 'a> {
     pub(super) roots: &'w Roots,
     pub(super) sources: &'w mut [SourceCount],
     opener: Opener,
+    pub(super) known: Known<'s>,
     /// Folders that are being walked, the deepest last.
     stack: Vec<Frame>,
     /// The source that is being walked.
@@ -70,8 +72,19 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
         roots: &'w Roots,
         sources: &'w mut [SourceCount],
     ) -> Result<Self> {
-        let opener = Opener::new(session.repository.blob_limits())?;
-        Ok(Self { session, worker, files, roots, sources, opener, stack: Vec::new(), source: 0, left_out: false })
+        let (opener, known) = (Opener::new(session.repository.blob_limits())?, Known::new(session.repository)?);
+        Ok(Self {
+            session,
+            worker,
+            files,
+            roots,
+            sources,
+            opener,
+            known,
+            stack: Vec::new(),
+            source: 0,
+            left_out: false,
+        })
     }
 
     /// Walks the folders on the stack until it is empty.
@@ -154,7 +167,8 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
         count.files += 1;
         count.bytes += node.size;
         let before = entry.before.filter(|before| before.kind == NodeKind::File);
-        if let Some(before) = before.as_ref().filter(|before| self.is_unchanged(before, &node)) {
+        let is_named = self.session.again.names(&entry.path);
+        if let Some(before) = before.as_ref().filter(|before| !is_named && self.is_unchanged(before, &node)) {
             let unchanged = Node { device_id: node.device_id, ..before.clone() };
             self.session.count(|counts| {
                 counts.entries += 1;
@@ -174,13 +188,11 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
 
     /// Returns whether a file is as the parent snapshot has it, and all of that is still in the repository.
     fn is_unchanged(&self, before: &Node, now: &Node) -> bool {
-        let settled = |time: Option<jiff::Timestamp>| time.is_some_and(|time| time < self.session.settled_before);
         let same = before.size == now.size
             && before.mtime == now.mtime
             && before.ctime == now.ctime
             && before.inode == now.inode
-            && settled(before.mtime)
-            && settled(before.ctime);
+            && self.session.is_settled(before);
         same && before.content.as_ref().is_some_and(|content| {
             let index = self.session.repository.index();
             content.iter().all(|id| index.contains(&BlobHandle { kind: BlobKind::Data, id: *id }))
@@ -188,6 +200,9 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
     }
 
     fn folder(&mut self, entry: Entry<'_>, mut node: Node, slot: Slot) -> Result<()> {
+        if let Some(before) = self.take_over(&entry.path, entry.before.as_ref()) {
+            return slot.fill(Some(&before), self.worker);
+        }
         let before = entry.before.and_then(|node| node.subtree);
         if self.is_elsewhere(Identity::of(&entry.stat)) {
             // Where another file system is mounted, an empty folder stands for it.

@@ -9,10 +9,12 @@
 
 mod header;
 mod open;
+mod settle;
 mod writer;
 
 pub(crate) use header::{pack_length, pack_overhead, packed_length, read_header};
 pub(crate) use open::OpenPack;
+pub(crate) use settle::Settled;
 pub(crate) use writer::{BlobSaver, Blobs};
 
 pub use header::{decode_header, encode_header};

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::open::OpenPack;
+use super::settle::Settled;
 use crate::blob::Sealer;
 use crate::control::Gate;
 use crate::error::{Error, Result};
@@ -48,7 +49,7 @@ pub(crate) struct BlobSaver<'a> {
     data: Mutex<OpenPack>,
     trees: Mutex<OpenPack>,
     /// Blobs that were handed in and are in no index file yet.
-    pending: Mutex<HashSet<BlobHandle>>,
+    pub(super) pending: Mutex<HashSet<BlobHandle>>,
     full: Sender<OpenPack>,
     pack_sizes: [usize; 2],
     /// The buffer of a pack that was written.
@@ -90,10 +91,26 @@ impl<'a> BlobSaver<'a> {
 
     /// Stores a blob unless it is known.
     pub(crate) fn save(&self, kind: BlobKind, contents: &[u8], sealer: &mut Sealer) -> Result<Saved> {
+        let (saved, full) = self.put(kind, contents, sealer)?;
+        if let Some(pack) = full {
+            self.full.send(pack).map_err(|_| writer_is_gone())?;
+        }
+        Ok(saved)
+    }
+
+    /// Stores a blob unless it is known, for the thread that writes packs: it cannot pass one on to itself.
+    pub(crate) fn save_and_write(&self, kind: BlobKind, contents: &[u8], sealer: &mut Sealer) -> Result<Saved> {
+        let (saved, full) = self.put(kind, contents, sealer)?;
+        full.map_or(Ok(()), |pack| self.write_pack(pack))?;
+        Ok(saved)
+    }
+
+    /// Puts a blob into a pack unless it is known; returns the pack if that has filled it.
+    fn put(&self, kind: BlobKind, contents: &[u8], sealer: &mut Sealer) -> Result<(Saved, Option<OpenPack>)> {
         let id = BlobId::of(contents);
         let handle = BlobHandle { kind, id };
         if !self.claim(handle) {
-            return Ok(Saved { id, new: false });
+            return Ok((Saved { id, new: false }, None));
         }
         let sealed = sealer.seal(self.repository.key(), contents)?;
         let full = {
@@ -105,10 +122,7 @@ impl<'a> BlobSaver<'a> {
             let full = pack.bytes.len() >= self.pack_sizes[kind as usize];
             full.then(|| std::mem::take(&mut *pack))
         };
-        if let Some(pack) = full {
-            self.full.send(pack).map_err(|_| writer_is_gone())?;
-        }
-        Ok(Saved { id, new: true })
+        Ok((Saved { id, new: true }, full))
     }
 
     /// Returns whether the caller is the one to store a blob: nobody did, and nobody is about to.
@@ -125,13 +139,21 @@ impl<'a> BlobSaver<'a> {
 
     /// Writes packs as they become full, until [`close`](Self::close) is called; one thread runs this.
     ///
-    /// The channel's end goes away with it: when it fails, those who hand in blobs fail too instead of waiting.
-    pub(crate) fn write_packs(&self, to_write: Receiver<OpenPack>) -> Result<()> {
+    /// After each one `written` is called, which may end the writing by [`Settled::Closed`]. The channel's end goes away
+    /// with this call: when it fails, those who hand in blobs fail too instead of waiting.
+    pub(crate) fn write_packs(
+        &self,
+        to_write: Receiver<OpenPack>,
+        written: impl Fn(&Receiver<OpenPack>) -> Result<Settled>,
+    ) -> Result<()> {
         while let Ok(pack) = to_write.recv() {
             if pack.blobs.is_empty() {
                 return Ok(());
             }
             self.write_pack(pack)?;
+            if written(&to_write)? == Settled::Closed {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -142,7 +164,8 @@ impl<'a> BlobSaver<'a> {
         let _ = self.full.send(OpenPack::default());
     }
 
-    /// Writes what is not written yet and lists it in an index file. Called when no other thread uses the saver.
+    /// Writes what is in no pack yet and lists it in an index file. Called by the thread that writes packs, or when there
+    /// is none.
     pub(crate) fn flush(&self) -> Result<()> {
         for kind in [BlobKind::Data, BlobKind::Tree] {
             let pack = std::mem::take(&mut *guard(self.open_pack(kind)));
@@ -172,7 +195,7 @@ impl<'a> BlobSaver<'a> {
         }
     }
 
-    fn write_pack(&self, pack: OpenPack) -> Result<()> {
+    pub(super) fn write_pack(&self, pack: OpenPack) -> Result<()> {
         let contents = pack.contents;
         let (bytes, blobs) = pack.finish(self.repository)?;
         let record = PackRecord { id: PackId::of(&bytes), length: bytes.len() as u64, blobs };
@@ -264,7 +287,7 @@ fn writer_is_gone() -> Error {
     Error::Cancelled
 }
 
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while one is held ends the backup: the scope that runs the threads passes it on.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -55,13 +55,14 @@ pub fn restore(
 ) -> Result<RestoreSummary> {
     load_index(repository, monitor)?;
     let snapshot: Snapshot = repository.read_json(&FileName::new(FileKind::Snapshot, options.snapshot.0))?;
-    let selection = Selection::new(options)?;
+    let mut selection = Selection::new(options)?;
     let session = Session::new(repository, options, gate, monitor);
     if let Some(only) = &options.only {
         // What is not there is an error, not a restore of nothing.
         find_start(&session, &snapshot, Some(only))?;
     }
     let start = find_start(&session, &snapshot, options.path.as_deref())?;
+    selection.take_again(options, &start);
     let bounds = Bounds::new(&options.limits, repository);
     let mut needs = Needs::new(repository);
     walk(repository, &start, &selection, bounds, gate, &mut needs)?;

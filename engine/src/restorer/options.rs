@@ -1,5 +1,6 @@
 //! What a restore is asked to do, and what it did.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::blob::BlobLimits;
@@ -60,6 +61,8 @@ pub struct RestoreOptions {
     pub include: Vec<String>,
     /// What matches one of these patterns is left out.
     pub exclude: Vec<String>,
+    /// Only these places in the destination, with all that is in them; none: all.
+    pub again: BTreeSet<PathBuf>,
     /// What happens to entries that are there already.
     pub overwrite: Overwrite,
     /// Keep a replaced file beside the new one.
@@ -87,6 +90,7 @@ impl RestoreOptions {
             destination,
             include: Vec::new(),
             exclude: Vec::new(),
+            again: BTreeSet::new(),
             overwrite: Overwrite::Never,
             keep_replaced: false,
             delete: false,

@@ -1,5 +1,6 @@
 //! The walk through a snapshot's tree: what is selected, within bounds, and nothing with a name that could lead away.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::blob::{BlobLimits, Opener};
@@ -31,6 +32,8 @@ pub(super) struct Selection {
     only: Vec<Vec<u8>>,
     include: Option<Includes>,
     exclude: Excludes,
+    /// The only paths that are taken, with all that is in them; `None`: all.
+    again: Option<BTreeSet<Vec<u8>>>,
 }
 
 /// Bounds of a walk.
@@ -59,17 +62,51 @@ impl Selection {
         let RestoreOptions { include, exclude, only, .. } = options;
         let include = if include.is_empty() { None } else { Some(Includes::new(include)?) };
         let only = names(only.as_deref().unwrap_or_default()).map(<[u8]>::to_vec).collect();
-        Ok(Self { only, include, exclude: Excludes::new(exclude)? })
+        Ok(Self { only, include, exclude: Excludes::new(exclude)?, again: None })
+    }
+
+    /// Takes only what belongs to certain places in the destination, if some were named.
+    pub(super) fn take_again(&mut self, options: &RestoreOptions, start: &Start) {
+        use std::os::unix::ffi::OsStrExt;
+        let inside = |place: &PathBuf| {
+            let rest = place.strip_prefix(&options.destination).ok()?;
+            Some(if rest.as_os_str().is_empty() {
+                start.path.clone()
+            } else {
+                join(&start.path, rest.as_os_str().as_bytes())
+            })
+        };
+        if !options.again.is_empty() {
+            self.again = Some(options.again.iter().filter_map(inside).collect());
+        }
+    }
+
+    /// Returns whether a path, or a folder that it is in, is among those that are taken.
+    fn is_again(&self, path: &[u8]) -> bool {
+        self.again.as_ref().is_none_or(|again| {
+            let ends = (1..path.len()).filter(|end| path[*end] == b'/').chain([path.len()]);
+            again.contains(&b"/"[..]) || ends.into_iter().any(|end| again.contains(&path[..end]))
+        })
+    }
+
+    /// Returns whether something in a folder is among the paths that are taken.
+    fn is_above_again(&self, path: &[u8]) -> bool {
+        let folder = join(path, b"");
+        self.again
+            .as_ref()
+            .is_some_and(|again| again.range(folder.clone()..).next().is_some_and(|next| next.starts_with(&folder)))
     }
 
     pub(super) fn takes(&self, path: &[u8]) -> bool {
-        names(path).take(self.only.len()).eq(&self.only)
+        self.is_again(path)
+            && names(path).take(self.only.len()).eq(&self.only)
             && !self.exclude.excluded(path)
             && self.include.as_ref().is_none_or(|include| include.included(path))
     }
 
     fn may_take_below(&self, path: &[u8]) -> bool {
-        names(path).zip(&self.only).all(|(name, only)| name == only)
+        (self.is_again(path) || self.is_above_again(path))
+            && names(path).zip(&self.only).all(|(name, only)| name == only)
             && !self.exclude.excluded(path)
             && self.include.as_ref().is_none_or(|include| include.may_match_below(path))
     }

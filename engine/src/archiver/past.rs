@@ -1,0 +1,71 @@
+//! What there is before a backup begins: the index, the snapshot to compare with, and what earlier attempts have left.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::BackupOptions;
+use crate::error::Result;
+use crate::id::SnapshotId;
+use crate::monitor::{Monitor, PackRecord};
+use crate::pack::read_header;
+use crate::repository::Repository;
+use crate::snapshot::Snapshot;
+use crate::storage::{FileKind, FileName};
+
+/// The snapshots of the same backup that there are already.
+pub(super) struct Past {
+    /// The one to compare with.
+    pub(super) parent: Option<(SnapshotId, Snapshot)>,
+    /// What interrupted runs have left.
+    pub(super) leftovers: Vec<(SnapshotId, Snapshot)>,
+}
+
+impl Past {
+    /// Returns the snapshot to compare with.
+    pub(super) fn snapshot(&self) -> Option<&Snapshot> {
+        self.parent.as_ref().map(|(_, snapshot)| snapshot)
+    }
+}
+
+/// Learns what the repository holds, and finds the snapshot to compare with.
+pub(super) fn prepare(repository: &Arc<Repository>, options: &BackupOptions, monitor: &dyn Monitor) -> Result<Past> {
+    for (id, error) in repository.load_index()? {
+        monitor.notice(&format!("Index {} cannot be used, what it lists is stored again: {error}", id.short()));
+    }
+    let missing = repository.forget_missing_packs()?;
+    if !missing.is_empty() {
+        let count = missing.len();
+        monitor.notice(&format!("{count} packs are missing from the repository; what they held is stored again."));
+    }
+    let found = repository.snapshots()?;
+    for (id, error) in found.damaged {
+        monitor.notice(&format!("Snapshot {} cannot be read: {error}", id.short()));
+    }
+    let paths: Vec<String> = options.paths();
+    let fits = |snapshot: &Snapshot| snapshot.hostname == options.hostname && snapshot.paths == paths;
+    // A snapshot from the future would make every file look as if it had changed since.
+    let newest = |is_interrupted: bool| {
+        let wanted = |(_, snapshot): &&(SnapshotId, Snapshot)| {
+            fits(snapshot) && snapshot.time <= options.time && options.is_interrupted(snapshot) == is_interrupted
+        };
+        found.list.iter().rev().find(wanted)
+    };
+    let named = options.parent.and_then(|wanted| found.list.iter().find(|(id, _)| *id == wanted));
+    let parent = named.or_else(|| newest(false)).or_else(|| newest(true)).cloned();
+    let leftovers = found.list.into_iter().filter(|(_, snapshot)| options.is_leftover(snapshot)).collect();
+    Ok(Past { parent, leftovers })
+}
+
+/// Returns what an interrupted attempt stored, as far as it is really there and in no index yet.
+pub(super) fn adoptable(repository: &Repository, options: &BackupOptions) -> Result<Vec<PackRecord>> {
+    if options.adopt.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listed: HashMap<FileName, u64> = repository.storage().list(FileKind::Pack)?.into_iter().collect();
+    let whole = |pack: &&PackRecord| {
+        listed.get(&FileName::new(FileKind::Pack, pack.id.0)) == Some(&pack.length)
+            && !repository.index().lists_pack(&pack.id)
+            && read_header(repository, pack.id, pack.length).is_ok_and(|blobs| blobs == pack.blobs)
+    };
+    Ok(options.adopt.iter().filter(whole).cloned().collect())
+}

@@ -1,0 +1,122 @@
+//! How the threads of one backup begin and end.
+
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::estimate::estimate;
+use super::file::{ChunkTask, FileTask};
+use super::roots::Roots;
+use super::session::{Session, guard};
+use super::sources::SourceCount;
+use super::walker::Walker;
+use super::worker::{Tasks, Worker};
+use crate::error::{Class, Error, Result};
+use crate::id::BlobId;
+use crate::snapshot::Snapshot;
+
+/// Files that wait for a thread. Each holds its folder open, so that this also bounds the number of open folders.
+const FILES_WAITING: usize = 256;
+
+impl Session<'_> {
+    /// Runs the threads; returns the top's tree and what each source held.
+    pub(super) fn run(&self, roots: &Roots, parent: Option<&Snapshot>) -> Result<(BlobId, Vec<SourceCount>)> {
+        let (tree, sources) = self.run_threads(roots, parent);
+        match tree {
+            Ok(tree) => {
+                self.saver.flush()?;
+                Ok((tree, sources))
+            }
+            // Nothing more may be written.
+            Err(error @ Error::LockLost { .. }) => Err(error),
+            Err(error) => {
+                // What was stored so far is listed, so that it is known next time; the first error is what counts.
+                let _ = self.saver.flush();
+                self.leave(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn run_threads(&self, roots: &Roots, parent: Option<&Snapshot>) -> (Result<BlobId>, Vec<SourceCount>) {
+        let threads = self.options.thread_count();
+        let (files, waiting_files) = bounded::<FileTask>(FILES_WAITING);
+        let (chunks, waiting_chunks) = bounded::<ChunkTask>(threads.div_ceil(2));
+        let (running, stopped) = bounded::<()>(0);
+        // What an interrupted backup held says nothing about how much there is.
+        let before = parent.filter(|parent| !self.options.is_interrupted(parent));
+        let tasks = Tasks { files: waiting_files, chunks: waiting_chunks, to_others: chunks, stopped };
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| self.write_packs());
+            let counter = scope.spawn(|| estimate(self, &roots.sources, before));
+            let workers: Vec<_> = (0..threads)
+                .map(|_| {
+                    let tasks = tasks.clone();
+                    scope.spawn(move || self.work(&tasks))
+                })
+                .collect();
+            drop(tasks);
+            let sources = self.walk(roots, parent, &files);
+            let tree = self.end.1.recv().unwrap_or(Err(Error::Cancelled));
+            drop((running, files));
+            self.ended.store(true, Ordering::Relaxed);
+            for worker in workers {
+                // A panic was reported as an error by the thread's guard.
+                let _ = worker.join();
+            }
+            self.saver.close();
+            let _ = (writer.join(), counter.join());
+            // The writer may have failed after the last tree was handed in.
+            let tree = match self.end.1.try_recv() {
+                Ok(Err(error)) => tree.and(Err(error)),
+                _ => tree,
+            };
+            (tree, sources)
+        })
+    }
+
+    fn walk(&self, roots: &Roots, parent: Option<&Snapshot>, files: &Sender<FileTask>) -> Vec<SourceCount> {
+        let _guard = PanicGuard(self);
+        let mut sources = vec![SourceCount::default(); roots.sources.len()];
+        let walked = Worker::new(self)
+            .and_then(|mut worker| Walker::new(self, &mut worker, files, roots, &mut sources)?.run(parent));
+        match walked {
+            Ok(()) => {
+                let (files, bytes) =
+                    (sources.iter().map(|source| source.files), sources.iter().map(|source| source.bytes));
+                self.monitor.total(files.sum(), bytes.sum());
+            }
+            Err(error) => self.fail(error),
+        }
+        sources
+    }
+
+    fn work(&self, tasks: &Tasks) {
+        let _guard = PanicGuard(self);
+        if let Err(error) = Worker::new(self).and_then(|mut worker| worker.run(tasks)) {
+            self.fail(error);
+        }
+    }
+
+    fn write_packs(&self) {
+        let _guard = PanicGuard(self);
+        let to_write = guard(&self.to_write).take();
+        if let Some(to_write) = to_write
+            && let Err(error) = self.saver.write_packs(to_write, |to_write| self.checkpoint(to_write))
+        {
+            self.fail(error);
+        }
+    }
+}
+
+/// Ends the backup when a thread panics, so that the others do not wait for it.
+struct PanicGuard<'s, 'a>(&'s Session<'a>);
+
+impl Drop for PanicGuard<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let message = "a thread of the backup ended unexpectedly; please report this".to_owned();
+            self.0.fail(Error::Storage { message, class: Class::Transient });
+        }
+    }
+}
