@@ -1,15 +1,14 @@
 //! A job as the daemon keeps it, and its legal state changes as one table.
 
-use backup_proto::error::Class;
 use backup_proto::job::{
-    Attempt, FailedItem, Job as JobView, JobDetail, JobError, JobId, JobState, JobSummary, Priority, Progress, Verdict,
+    Attempt, Job as JobView, JobDetail, JobError, JobId, JobState, JobSummary, Priority, Progress, Verdict,
 };
 use backup_proto::spec::{Destination, JobSpec, SnapshotQuery};
 use backup_proto::status::Pause;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::store::Shortage;
+pub use crate::outcome::{Ended, How, Totals};
 
 /// Attempts that are remembered one by one; older ones are only counted.
 const ATTEMPTS_MAX: usize = 50;
@@ -28,6 +27,9 @@ pub struct Job {
     /// id mean the same in every attempt. Empty until the first attempt has looked.
     #[serde(default)]
     pub chosen: Vec<SnapshotQuery>,
+    /// What a retry takes up; none when everything is done anew.
+    #[serde(default)]
+    pub again: Option<Again>,
     /// The target it works on; none for a restore that has yet to find its snapshot.
     pub target: Option<String>,
     /// The plan it belongs to.
@@ -64,6 +66,19 @@ pub struct Job {
     pub ended: Option<Timestamp>,
 }
 
+/// What was left undone by a partial job: a retry takes up that, and leaves alone what is safe already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Again {
+    /// The attempt whose failed items are taken up.
+    pub attempt: u32,
+    /// The snapshot that it made or restored.
+    pub snapshot: Option<String>,
+    /// Files that it did.
+    pub files: u64,
+    /// Bytes that it did.
+    pub bytes: u64,
+}
+
 /// The legal changes: from each state to these.
 const CHANGES: [(JobState, &[JobState]); 7] = {
     use JobState::{Cancelled, Failed, Partial, Paused, Queued, Running, Succeeded};
@@ -95,6 +110,21 @@ impl Job {
     pub fn set_state(&mut self, to: JobState) {
         assert!(self.state == to || may_become(self.state, to), "no job goes from {:?} to {to:?}", self.state);
         self.state = to;
+    }
+
+    /// Returns what a retry of this job would take up: what a partial one has left undone. A retry that came to nothing
+    /// itself is made again as it was.
+    #[must_use]
+    pub fn left_undone(&self) -> Option<Again> {
+        match &self.summary {
+            Some(summary) if self.state == JobState::Partial => Some(Again {
+                attempt: self.attempt_count(),
+                snapshot: summary.snapshot.clone(),
+                files: summary.files,
+                bytes: summary.bytes,
+            }),
+            _ => self.again.clone(),
+        }
     }
 
     /// Begins a new attempt.
@@ -226,64 +256,6 @@ fn joined(names: impl Iterator<Item = String>) -> String {
     let names: Vec<String> = names.collect();
     let text = names[..names.len().min(NAMED)].join(", ");
     if names.len() > NAMED { format!("{text} and {} more", names.len() - NAMED) } else { text }
-}
-
-/// What a worker hands back at the end of an attempt.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ended {
-    /// How the attempt ended.
-    pub how: How,
-    /// What was done until then.
-    pub totals: Totals,
-}
-
-/// How an attempt ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum How {
-    /// To its end; the job is `partial` when items failed.
-    Done,
-    /// Nothing usable came of it.
-    Failed(JobError),
-    /// Because the gate said `cancel`.
-    Cancelled,
-    /// Because the gate said `suspend`: it goes on with a new attempt.
-    Suspended,
-    /// Because the daemon's own state took nothing more: it goes on with a new attempt when there is room.
-    NoRoom(Shortage),
-}
-
-/// What an attempt has done.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Totals {
-    /// The snapshot that was made or restored.
-    pub snapshot: Option<String>,
-    /// Files done.
-    pub files: u64,
-    /// Backup: source bytes looked at. Restore: bytes now right in the destination.
-    pub bytes: u64,
-    /// By how much the repository grew.
-    pub bytes_stored: u64,
-    /// Items that could not be done; all of them are in the ledger.
-    pub failed_count: u64,
-    /// The first of them.
-    pub failed: Vec<FailedItem>,
-}
-
-impl Ended {
-    /// Makes the end of an attempt that came to nothing.
-    #[must_use]
-    pub fn failed(error: JobError) -> Self {
-        Self { how: How::Failed(error), totals: Totals::default() }
-    }
-
-    /// Returns the class of what failed as a whole.
-    #[must_use]
-    pub fn class(&self) -> Option<Class> {
-        match &self.how {
-            How::Failed(error) => Some(error.data.class),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub mod identity;
 pub mod inbox;
 pub mod job;
 pub mod ledger;
+pub mod outcome;
 pub mod progress;
 pub mod query;
 pub mod queue;

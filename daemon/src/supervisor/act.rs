@@ -72,6 +72,7 @@ pub(super) fn retry(state: &mut State, step: &mut Step, wanted: &JobId, now: Now
         return Err(RpcError::new(ErrorKind::WrongState, message, "`backupctl why` says what it waits for."));
     }
     state.change_job(step, &id, |job| {
+        job.again = job.left_undone();
         job.set_state(JobState::Queued);
         job.not_before = None;
         job.failures = 0;

@@ -89,6 +89,7 @@ pub(super) fn new_job(
         id: state.new_id(now),
         spec,
         chosen: Vec::new(),
+        again: None,
         target,
         plan,
         priority,

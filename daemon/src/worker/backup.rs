@@ -10,8 +10,9 @@ use backup_engine::{Class, Error as EngineError, Gate, Monitor};
 use backup_proto::error::{Class as WireClass, ErrorKind, RpcError};
 use backup_proto::spec::BackupSpec;
 
+use super::again;
 use super::attempt::Failure;
-use super::find::{INCOMPLETE_TAG, plan_tag};
+use super::find::{INCOMPLETE_TAG, INTERRUPTED_TAG, plan_tag};
 use super::reporter::Reporter;
 use crate::config::{DEFAULT_TARGET, PlanConfig, did_you_mean};
 use crate::context::Context;
@@ -30,6 +31,11 @@ pub(super) fn run(
     let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
     let mut options = options(spec, context)?;
     options.adopt = adopt;
+    if let Some(again) = &job.again {
+        // A list that cannot be read, or that is too long, means that everything is looked at.
+        options.again = again::failed_paths(job, again, context);
+        options.parent = again.snapshot.as_deref().and_then(|id| id.parse().ok());
+    }
     let (place, repository) = context.targets.open_target(name)?;
     // What another run, or an earlier attempt, has stored and not listed yet is nothing to rely on.
     let repository = repository.with_own_index();
@@ -73,6 +79,7 @@ fn options(spec: &BackupSpec, context: &Context) -> Result<BackupOptions, Failur
         gid: identity.gid,
         tags: spec.tags.clone(),
         incomplete_tags: vec![INCOMPLETE_TAG.to_owned()],
+        interrupted_tags: vec![INCOMPLETE_TAG.to_owned(), INTERRUPTED_TAG.to_owned()],
         time: context.clock.now().wall,
         program_version: format!("backupd {}", env!("CARGO_PKG_VERSION")),
         ..BackupOptions::default()

@@ -18,6 +18,16 @@ pub const PLAN_TAG: &str = "backupd:plan=";
 /// The tag of a snapshot in which named items are missing; other programs keep it when they rewrite the snapshot.
 pub const INCOMPLETE_TAG: &str = "backupd:incomplete";
 
+/// The further tag of a snapshot that a first backup left when it was interrupted: the next whole one replaces it, and
+/// `latest` is it only if there is no other.
+pub const INTERRUPTED_TAG: &str = "backupd:interrupted";
+
+/// Returns whether a snapshot is what an interrupted backup has left.
+#[must_use]
+pub fn is_interrupted(snapshot: &Snapshot) -> bool {
+    snapshot.tags.iter().any(|tag| tag == INTERRUPTED_TAG)
+}
+
 /// Returns the tag by which a plan's snapshots are found again, also after another program has rewritten them.
 #[must_use]
 pub fn plan_tag(plan: &str) -> String {
@@ -47,6 +57,7 @@ pub fn find_snapshot(query: &SnapshotQuery, context: &Context) -> Result<FoundSn
         host: query.host.clone(),
         path: query.path.clone().map(PathBuf::from),
         tag: query.plan.as_deref().map(plan_tag),
+        rather_not: Some(INTERRUPTED_TAG.to_owned()),
     };
     if let Some(target) = &query.target {
         return find_in(target, &wanted, context).map_err(|error| said(error, query));
@@ -66,7 +77,7 @@ pub fn find_snapshot(query: &SnapshotQuery, context: &Context) -> Result<FoundSn
         let message = format!("`{}` is the beginning of several snapshots' ids", query.snapshot);
         return Err(RpcError::new(ErrorKind::AmbiguousId, message, "Type more of the id, or name the target."));
     }
-    match found.into_iter().max_by_key(|found| found.snapshot.time) {
+    match found.into_iter().max_by_key(|found| (!is_interrupted(&found.snapshot), found.snapshot.time)) {
         Some(found) => Ok(found),
         None => Err(none_found(query, &unseen)),
     }

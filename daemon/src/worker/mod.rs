@@ -1,5 +1,6 @@
 //! Workers: one plain thread for each job that runs.
 
+mod again;
 mod attempt;
 mod backup;
 pub mod find;

@@ -1,5 +1,6 @@
 //! A restore: which snapshots are meant, where their files go, and one engine call for each.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,8 +9,9 @@ use backup_engine::restorer::{Overwrite, RestoreLimits, RestoreOptions, RestoreS
 use backup_engine::{Class, Gate, Monitor, Repository};
 use backup_proto::spec::{self, Destination, RestoreItem, RestoreSpec, SnapshotQuery};
 
+use super::again::failed_paths;
 use super::attempt::Failure;
-use super::find::{FoundSnapshot, find_snapshot};
+use super::find::{FoundSnapshot, find_snapshot, is_interrupted};
 use super::reporter::Reporter;
 use crate::context::Context;
 use crate::job::{Job, Totals};
@@ -24,12 +26,20 @@ pub(super) fn run(
     reporter: &Reporter,
 ) -> Result<Totals, Failure> {
     let mut totals = Totals::default();
+    let mut again = BTreeSet::new();
+    if let Some(before) = &job.again
+        && let Some(failed) = failed_paths(job, before, context)
+    {
+        // The rest is right in the destination already.
+        (totals.files, totals.bytes, again) = (before.files, before.bytes, failed);
+    }
     let chosen = choose(job, spec, context, reporter)?;
     for (item, snapshot) in spec.items.iter().zip(&chosen) {
         let found = find_snapshot(snapshot, context)?;
         let _lock = shared_lock(&found.place, &found.repository, context, reporter)?;
         let mut options = options(spec, item, &found);
         options.resumed = job.attempt_count() > 1;
+        options.again = again.clone();
         let RestoreSummary { files, bytes, .. } =
             restore(&found.repository.with_own_index(), &options, gate, reporter)?;
         totals.files += files;
@@ -53,6 +63,10 @@ fn choose(
     let mut chosen = Vec::new();
     for item in &spec.items {
         let found = find_snapshot(&item.snapshot, context)?;
+        if is_interrupted(&found.snapshot) {
+            let id = found.id.short();
+            reporter.notice(&format!("Snapshot {id} is incomplete: its backup was interrupted, so files are missing."));
+        }
         chosen.push(SnapshotQuery {
             snapshot: found.id.to_string(),
             target: Some(found.place.name),

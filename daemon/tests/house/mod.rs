@@ -93,6 +93,7 @@ pub(crate) fn job(id: &str, spec: JobSpec) -> Job {
         target: None,
         plan: None,
         chosen: Vec::new(),
+        again: None,
         spec,
         priority: Priority::Normal,
         now: false,
