@@ -24,7 +24,7 @@ use crate::ledger::Ledger;
 use crate::run::{Published, Run};
 use crate::server::{self, Listening, Server, Shared};
 use crate::service;
-use crate::store::{Loaded, Store};
+use crate::store::{self, Loaded, Store};
 use crate::supervisor::{self, About, State, Step};
 use crate::targets::{Targets, TargetsOptions};
 
@@ -81,15 +81,10 @@ fn build(overrides: &Overrides) -> Result<House> {
         tracing::info!("there is no {}; everything is as without a config", places.config.display());
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&places.state_dir)
-        .map_err(Error::io("create", &places.state_dir))?;
-    let state_lock = server::lock_file(&places.state_dir.join("lock"), &places.state_dir)?;
+    let stamp = clock.now().wall.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let state_lock = hold_state(&places.state_dir, &stamp)?;
     let listening = Listening::on(&places.socket, config.last_good().socket.mode)?;
-    let now = clock.now().wall;
-    let (store, loaded) = Store::open(&places.state_dir, &now.strftime("%Y%m%dT%H%M%SZ").to_string())?;
+    let (store, loaded) = Store::open(&places.state_dir, &stamp)?;
     let ledger = Ledger::open(&places.state_dir)?;
     let about = about(&places, clock.as_ref());
     let targets = open_targets(&places, &config, &clock)?;
@@ -111,6 +106,15 @@ fn build(overrides: &Overrides) -> Result<House> {
     };
     let run = Run { context, store, hub, desk, inbox, published };
     Ok(House { run, server, listening, events, first, _state_lock: state_lock })
+}
+
+/// Makes the state folder if it is not there, and keeps other daemons off it.
+fn hold_state(state_dir: &Path, stamp: &str) -> Result<File> {
+    let create = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
+    create.map_err(Error::io("create", state_dir))?;
+    let lock = state_dir.join("lock");
+    store::mend::free_lock(&lock, stamp)?;
+    server::lock_file(&lock, state_dir)
 }
 
 /// Makes the state to begin with of what was stored, and says what was not as it should be.

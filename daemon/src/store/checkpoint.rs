@@ -41,7 +41,7 @@ pub(super) fn write(disk: &Disk, folder: &Path, sequence: u64, contents: &Conten
 
 /// Reads a checkpoint; `None` when it is not what was written.
 pub(super) fn read(path: &Path) -> Result<Option<(u64, Contents)>> {
-    Ok(parse(&files::read_own(path)?.0))
+    Ok(parse(&files::read_own(path)?))
 }
 
 /// Returns the version that the first bytes of a checkpoint name.

@@ -1,8 +1,7 @@
 //! Names of the store's files, and what becomes of those that cannot be used.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
@@ -41,20 +40,14 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     Disk::default().sync_folder(folder)
 }
 
-/// Reads a file of ours; one that we may not read is given its mode back, which is said by true.
-pub(crate) fn read_own(path: &Path) -> Result<(Vec<u8>, bool)> {
+/// Reads a file whole; anything else in its place is an error.
+pub(crate) fn read_own(path: &Path) -> Result<Vec<u8>> {
     let found = fs::metadata(path).map_err(Error::io("read", path))?;
     if !found.is_file() {
         // A pipe would be waited for.
         return Err(Error::io("read", path)(ErrorKind::InvalidInput.into()));
     }
-    match fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(Error::io("open up", path))?;
-            fs::read(path).map(|bytes| (bytes, true)).map_err(Error::io("read", path))
-        }
-        read => read.map(|bytes| (bytes, false)).map_err(Error::io("read", path)),
-    }
+    fs::read(path).map_err(Error::io("read", path))
 }
 
 /// Moves something that cannot be used out of the way, under a name that says so; returns the new path. It is

@@ -46,7 +46,7 @@ pub(super) enum Flaw {
 /// # Errors
 /// When the operating system does not let it be read; damage is no error but a [`Flaw`].
 pub(super) fn read(path: &Path) -> Result<Reading> {
-    Ok(parse(&files::read_own(path)?.0))
+    Ok(parse(&files::read_own(path)?))
 }
 
 /// Returns the version of the first record in a journal file's bytes; none when there is no whole one.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::checkpoint::{self, Contents};
 use super::disk::Disk;
@@ -128,23 +129,32 @@ fn read_truth(folder: &Path) -> Result<Truth> {
     let mut truth = Truth::default();
     for sequence in files::numbered(folder, "checkpoint-", ".dat")?.into_iter().rev() {
         let path = files::checkpoint_path(folder, sequence);
-        if let Some((sequence, contents)) = checkpoint::read(&path)? {
-            truth.contents = contents;
-            truth.sequence = sequence;
-            truth.checkpointed = sequence;
-            break;
+        match checkpoint::read(&path) {
+            // The newest good one counts; the one before it is only looked at, so that its damage is found in time.
+            Ok(Some((sequence, contents))) if truth.checkpointed == 0 => {
+                (truth.contents, truth.sequence, truth.checkpointed) = (contents, sequence, sequence);
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => truth.damaged.push(path),
         }
-        truth.damaged.push(path);
     }
-    for first in files::numbered(folder, "journal-", ".log")? {
-        replay(&mut truth, &files::journal_path(folder, first))?;
+    let journals = files::numbered(folder, "journal-", ".log")?;
+    for first in &journals {
+        replay(&mut truth, &files::journal_path(folder, *first), Some(first) == journals.last());
     }
     Ok(truth)
 }
 
 /// Applies one journal file to what is known so far.
-fn replay(truth: &mut Truth, path: &Path) -> Result<()> {
-    let reading = journal::read(path)?;
+fn replay(truth: &mut Truth, path: &Path, is_last: bool) {
+    let reading = match journal::read(path) {
+        Ok(reading) => reading,
+        Err(error) => {
+            truth.notices.push(error.to_string());
+            truth.damaged.push(path.to_path_buf());
+            return;
+        }
+    };
     for record in reading.records {
         if record.sequence <= truth.sequence {
             continue;
@@ -162,24 +172,30 @@ fn replay(truth: &mut Truth, path: &Path) -> Result<()> {
     }
     match reading.flaw {
         Flaw::None => {}
+        // The next file was begun when this one was whole.
+        Flaw::Torn if !is_last => truth.damaged.push(path.to_path_buf()),
         Flaw::Torn => tracing::info!(path = %path.display(), "the last write before the stop was not finished"),
         Flaw::Damaged => truth.damaged.push(path.to_path_buf()),
     }
     truth.last = Some((path.to_path_buf(), reading.good_length));
-    Ok(())
 }
 
 /// Opens the copy in sled, takes from it what the journal has lost, and makes it equal to what is known then.
 fn begin_queue(folder: &Path, stamp: &str, truth: &mut Truth) -> Result<Queue> {
-    let (mut queue, found) = open_queue(&folder.join(QUEUE_FOLDER), stamp, &mut truth.notices)?;
+    let (mut queue, found) = open_queue(&folder.join(QUEUE_FOLDER), stamp, PATIENCE, &mut truth.notices)?;
     salvage(truth, found);
     queue.replace(&truth.contents, truth.sequence);
     Ok(queue)
 }
 
 /// Opens sled; what cannot be opened is set aside and begun anew, and a second failure is lived with.
-fn open_queue(path: &Path, stamp: &str, notices: &mut Vec<String>) -> Result<(Queue, Option<Found>)> {
-    match Queue::open(path, PATIENCE) {
+pub(super) fn open_queue(
+    path: &Path,
+    stamp: &str,
+    patience: Duration,
+    notices: &mut Vec<String>,
+) -> Result<(Queue, Option<Found>)> {
+    match Queue::open(path, patience) {
         Ok((queue, found)) => Ok((queue, Some(found))),
         Err(problem) => {
             let is_there = fs::symlink_metadata(path).is_ok();
@@ -190,7 +206,7 @@ fn open_queue(path: &Path, stamp: &str, notices: &mut Vec<String>) -> Result<(Qu
                     aside.display()
                 ));
             }
-            match Queue::open(path, PATIENCE) {
+            match Queue::open(path, patience) {
                 Ok((queue, _)) => Ok((queue, None)),
                 Err(problem) => {
                     notices.push(format!("the daemon works without its copy of the queue: {problem}"));
@@ -201,16 +217,18 @@ fn open_queue(path: &Path, stamp: &str, notices: &mut Vec<String>) -> Result<(Qu
     }
 }
 
-/// Takes from sled what the journal has lost, if sled is known to hold it: when it was as far as the journal or
-/// further.
+/// Takes from sled what the journal has lost, if sled is known to hold it: when it was as far as a journal that is not
+/// whole, or further than any, since a record is applied only after its sync. What it lacks is kept: an entry too many
+/// is better than one too few.
 fn salvage(truth: &mut Truth, found: Option<Found>) {
     let Some(found) = found else { return };
-    let lost_all = truth.lost_all() && found.applied > 0;
-    if !(truth.is_damaged() || lost_all) || found.applied < truth.sequence {
+    let is_ahead = found.applied > truth.sequence;
+    let may_mend = truth.is_damaged() && found.applied == truth.sequence;
+    if !(is_ahead || may_mend) {
         return;
     }
     truth.notices.push("the lost part of the journal was taken from the queue's copy".into());
-    truth.contents = found.contents;
+    truth.contents.extend(found.contents);
     truth.sequence = found.applied;
     truth.is_incomplete = true;
 }

@@ -17,6 +17,7 @@ mod frame;
 mod journal;
 mod limits;
 mod load;
+pub(crate) mod mend;
 mod queue;
 mod record;
 mod room;
@@ -65,9 +66,11 @@ impl Store {
     /// was changed in the last two cases. Damage is no error: what can be read is used.
     pub fn open(state: &Path, stamp: &str) -> Result<(Self, Loaded)> {
         let disk = Disk::default();
-        let upgraded = upgrade::prepare(&disk, state, stamp)?;
+        upgrade::refuse_newer(state)?;
+        let mut notices = mend::mend(state, stamp)?;
+        notices.extend(upgrade::prepare(&disk, state, stamp)?);
         let (store, mut loaded) = Self::open_on(&disk, &state.join(load::STORE_FOLDER), stamp)?;
-        loaded.notices.splice(..0, upgraded);
+        loaded.notices.splice(..0, notices);
         Ok((store, loaded))
     }
 

@@ -179,3 +179,44 @@ fn commits_from_many_threads_get_different_sequences() {
     sequences.sort_unstable();
     assert_eq!(sequences, (1..=160).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_sled_that_never_answers_is_set_aside_and_the_store_opens_without_waiting_for_it() {
+    let home = tempfile::tempdir().unwrap();
+    close(filled(home.path(), 4));
+    let folder = home.path().join("queue");
+    fs::remove_file(folder.join("conf")).unwrap();
+    // Opening a pipe to read waits for somebody who writes.
+    let made = std::process::Command::new("mkfifo").arg(folder.join("conf")).status().unwrap();
+    assert!(made.success());
+    let error = queue::Queue::open(&folder, std::time::Duration::from_millis(50)).unwrap_err();
+    assert_eq!(error, "it does not answer");
+    let mut notices = Vec::new();
+    let patience = std::time::Duration::from_millis(50);
+    let (queue, found) = load::open_queue(&folder, "now", patience, &mut notices).unwrap();
+    assert!(found.is_none() && !queue.is_absent(), "a new copy is begun");
+    assert!(home.path().join("queue.bad-now").exists());
+    assert!(notices[0].contains("it does not answer"), "{notices:?}");
+}
+
+#[test]
+fn a_sync_that_fails_is_final_unless_the_disk_is_full() {
+    let home = tempfile::tempdir().unwrap();
+    let fails = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let has_failed = std::sync::Arc::clone(&fails);
+    let disk = Disk::watched(move |op| match op {
+        disk::Op::Sync(_) if has_failed.load(std::sync::atomic::Ordering::Relaxed) => {
+            Err(std::io::Error::other("the device does not answer"))
+        }
+        _ => Ok(()),
+    });
+    let (store, _) = Store::open_on(&disk, home.path(), "now").unwrap();
+    put(&store, "job/1", "before");
+    fails.store(true, std::sync::atomic::Ordering::Relaxed);
+    let change = || vec![Change::set("job/2", b"after".to_vec())];
+    assert!(matches!(store.commit_blocking(change()), Err(Error::Fenced { .. })));
+    fails.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert!(matches!(store.commit_blocking(change()), Err(Error::Fenced { .. })), "not even when it answers again");
+    assert_eq!(store.look_blocking(true), None);
+    assert!(matches!(store.commit_blocking(change()), Err(Error::Fenced { .. })));
+}

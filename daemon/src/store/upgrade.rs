@@ -20,30 +20,43 @@ use crate::error::{Error, Result};
 /// Where the copy is worked on.
 const WORK: &str = "queue.upgrade";
 
+/// Refuses a state of a later version, before anything is changed in it.
+///
+/// # Errors
+/// [`Error::Newer`].
+pub(super) fn refuse_newer(state: &Path) -> Result<()> {
+    let version = match version::marked(state) {
+        Marked::Version(version) => Some(version),
+        Marked::No | Marked::Damaged => in_files(state),
+    };
+    match version {
+        Some(version) if version > CURRENT => Err(Error::Newer { folder: state.to_path_buf(), version }),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the version that the store's own files have, as far as they can be read.
+fn in_files(state: &Path) -> Option<u32> {
+    version::of_files(&state.join(STORE_FOLDER)).unwrap_or(None)
+}
+
 /// Brings the state in a folder to the present version, if it is older; returns what a person should know.
 ///
 /// # Errors
-/// [`Error::Newer`] for a state of a later version. When the upgrade fails, why; the state is as it was. In both cases
-/// nothing was changed.
+/// When the upgrade fails, why; the state is as it was.
 pub(super) fn prepare(disk: &Disk, state: &Path, stamp: &str) -> Result<Vec<String>> {
     let store = state.join(STORE_FOLDER);
     let marked = version::marked(state);
-    if let Marked::Version(version) = marked
-        && version > CURRENT
-    {
-        return Err(Error::Newer { folder: state.to_path_buf(), version });
-    }
     put_back(disk, state)?;
     if marked == Marked::Version(CURRENT) {
         return Ok(Vec::new());
     }
-    let in_files = if store.is_dir() { version::of_files(&store)? } else { None };
-    match (marked, in_files) {
-        (_, Some(version)) if version > CURRENT => Err(Error::Newer { folder: state.to_path_buf(), version }),
+    match (marked, in_files(state)) {
         (Marked::No | Marked::Version(_), Some(CURRENT)) => {
             version::mark(disk, state)?;
             Ok(vec!["The version file of the state was missing; the state itself is of the present version.".into()])
         }
+        // Of a state that says nothing about itself nothing is known but that this version had been there.
         (Marked::Damaged, Some(CURRENT) | None) => {
             let aside = files::set_aside(&version::path(state), stamp)?;
             version::mark(disk, state)?;
@@ -128,7 +141,7 @@ fn copy(disk: &Disk, from: &Path, to: &Path) -> Result<()> {
         if kind.is_dir() {
             copy(disk, &source, &target)?;
         } else if kind.is_file() && !is_left_out(&source) {
-            let (bytes, _) = files::read_own(&source)?;
+            let bytes = files::read_own(&source)?;
             let mut file = disk.create(&target)?;
             file.write(&bytes).and_then(|()| file.sync()).map_err(Error::io("write", &target))?;
         }

@@ -27,7 +27,7 @@ pub(super) enum Marked {
 /// Reads the version file; nothing is changed.
 pub(super) fn marked(state: &Path) -> Marked {
     match files::read_own(&path(state)) {
-        Ok((bytes, _)) => parse(&bytes).map_or(Marked::Damaged, Marked::Version),
+        Ok(bytes) => parse(&bytes).map_or(Marked::Damaged, Marked::Version),
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Marked::No,
         Err(_) => Marked::Damaged,
     }
@@ -48,18 +48,13 @@ pub(super) fn of_files(store: &Path) -> Result<Option<u32>> {
     let mut newest = None;
     let checkpoints = files::numbered(store, "checkpoint-", ".dat")?;
     for path in checkpoints.into_iter().map(|number| files::checkpoint_path(store, number)) {
-        newest = newest.max(bytes(&path).and_then(|bytes| checkpoint::form(&bytes)));
+        newest = newest.max(files::read_own(&path).ok().and_then(|bytes| checkpoint::form(&bytes)));
     }
     let journals = files::numbered(store, "journal-", ".log")?;
     for path in journals.into_iter().map(|number| files::journal_path(store, number)) {
-        newest = newest.max(bytes(&path).and_then(|bytes| journal::form(&bytes)));
+        newest = newest.max(files::read_own(&path).ok().and_then(|bytes| journal::form(&bytes)));
     }
     Ok(newest)
-}
-
-/// Returns the contents of a file that can be read.
-fn bytes(path: &Path) -> Option<Vec<u8>> {
-    files::read_own(path).ok().map(|(bytes, _)| bytes)
 }
 
 fn text(version: u32) -> String {

@@ -1,6 +1,6 @@
 //! What the daemon remembers of its targets: above all which repository each one is.
 //!
-//! One small file, replaced whole. Because of it a repository that is missing is known to be missing, and is not
+//! One small file with a copy, both replaced whole. Because of it a repository that is missing is known to be missing, and is not
 //! taken for one that was never made.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::store::files::write_whole;
+use crate::store::mend;
 
 /// What is remembered of one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,7 @@ pub(super) struct KnownTarget {
 #[derive(Debug)]
 pub(super) struct KnownTargets {
     path: PathBuf,
+    is_lost: bool,
     targets: Mutex<BTreeMap<String, KnownTarget>>,
 }
 
@@ -41,20 +43,26 @@ impl KnownTargets {
     /// A record that cannot be read or understood is an error and not an empty record: with an empty one, missing
     /// repositories would be made anew.
     pub(super) fn open(state: &Path) -> Result<Self> {
-        let path = state.join("targets.json");
+        let path = state.join(mend::TARGETS);
         let targets = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                Error::io("understand", &path)(std::io::Error::new(ErrorKind::InvalidData, error.to_string()))
+            Ok(bytes) => parse(&bytes).ok_or_else(|| {
+                Error::io("understand", &path)(std::io::Error::new(ErrorKind::InvalidData, "it is damaged"))
             })?,
             Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(Error::io("read", &path)(error)),
         };
-        Ok(Self { path, targets: Mutex::new(targets) })
+        let is_lost = state.join(mend::TARGETS_LOST).exists();
+        Ok(Self { path, is_lost, targets: Mutex::new(targets) })
     }
 
     /// Returns what is known of a target.
     pub(super) fn get(&self, name: &str) -> Option<KnownTarget> {
         self.lock().get(name).cloned()
+    }
+
+    /// Tells whether a record was lost: then a target of which nothing is known may have been known.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// Changes what is known of a target; durable when it returns.
@@ -68,9 +76,11 @@ impl KnownTargets {
         }
         let mut changed = targets.clone();
         changed.insert(name.to_owned(), after);
-        let json = serde_json::to_vec_pretty(&changed)
+        let value = serde_json::to_value(&changed)
             .map_err(|error| Error::io("write", &self.path)(std::io::Error::other(error.to_string())))?;
-        write_whole(&self.path, &json)?;
+        let text = mend::encode_checked(&value);
+        write_whole(&self.path, &text)?;
+        write_whole(&self.path.with_file_name(mend::TARGETS_COPY), &text)?;
         *targets = changed;
         Ok(())
     }
@@ -79,4 +89,8 @@ impl KnownTargets {
         // The map is replaced whole: a panic elsewhere leaves nothing half changed.
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn parse(bytes: &[u8]) -> Option<BTreeMap<String, KnownTarget>> {
+    serde_json::from_value(mend::decode_checked(bytes)?).ok()
 }

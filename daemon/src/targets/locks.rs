@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::store::files::write_whole;
+use crate::store::mend;
 use crate::wire;
 
 /// A lock file of ours, in the repository in this folder.
@@ -47,7 +48,7 @@ impl std::fmt::Debug for State {
 impl Locks {
     /// Reads the record in this state folder. Everything in it was left behind by an earlier process.
     pub(super) fn open(state: &Path) -> Result<Self> {
-        let path = state.join("locks.json");
+        let path = state.join(mend::LOCKS);
         let left_behind = match fs::read(&path) {
             // A record that is no JSON is of no use; the locks it named grow stale by themselves.
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),

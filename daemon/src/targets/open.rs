@@ -95,7 +95,7 @@ impl Targets {
         if self.known_id(place).is_some() {
             return Err(TargetError::Absent { name: place.name.clone(), folder: place.folder.clone() });
         }
-        if place.is_default && may_make && is_half_made(storage) {
+        if place.is_default && may_make && is_half_made(storage) && !self.known.is_lost() {
             return self.make(place);
         }
         // Half of a repository is damage, which the engine tells apart.
