@@ -4,7 +4,7 @@ SHELL := /bin/bash
 # Where rustup puts Rust when scripts/setup installs it.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help demo test install soak fmt generate deb
+.PHONY: help demo test install soak fuzz fmt generate deb
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | column -t -l 2 2>/dev/null || sed -n 's/:.*## / - /p' Makefile
@@ -22,6 +22,9 @@ install: ## the programs into PREFIX/bin (default: /usr/local for root, else ~/.
 soak: ## the random and fault tests in full counts with fresh seeds
 	@scripts/setup test
 	@scripts/soak
+
+fuzz: ## libFuzzer on every decoder, five minutes each; says what is missing
+	@scripts/fuzz
 
 fmt: ## formats the code
 	@cargo fmt --all

@@ -19,6 +19,7 @@ pub mod clock;
 pub mod conditions;
 pub mod config;
 pub mod context;
+pub mod decoders;
 pub mod desk;
 pub mod error;
 pub mod hub;

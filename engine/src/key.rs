@@ -139,6 +139,15 @@ pub(crate) fn decode_key_file(bytes: &[u8]) -> Result<KeyFile, serde_json::Error
     serde_json::from_slice(bytes)
 }
 
+/// Decodes a key file, checks what it asks for, and that it comes back; for fuzzing.
+pub(crate) fn check_key_file(bytes: &[u8]) -> Result<(), String> {
+    let file = decode_key_file(bytes).map_err(|error| error.to_string())?;
+    let again = to_json(&file).map_err(|error| error.to_string())?;
+    let file_again = decode_key_file(&again).map_err(|error| error.to_string())?;
+    assert_eq!(to_json(&file_again).ok(), Some(again), "a key file has to come back");
+    log_n(&file).map(|_| ())
+}
+
 /// Checks the cost that a key file asks for against our bounds and returns the logarithm of `N`.
 fn log_n(file: &KeyFile) -> Result<u8, String> {
     if file.kdf != "scrypt" {

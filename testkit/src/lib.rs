@@ -4,6 +4,7 @@
 //! a test that cannot prepare its ground has failed, and should say where.
 
 pub mod answer;
+pub mod bend;
 pub mod caller;
 pub mod compare;
 pub mod daemon;

@@ -78,6 +78,14 @@ impl Random {
         self.next_u64() % bound
     }
 
+    /// Returns the index of one of so many things.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn index(&mut self, count: usize) -> usize {
+        usize::try_from(self.below(count as u64)).unwrap_or(0)
+    }
+
     /// Returns random bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length + 8);

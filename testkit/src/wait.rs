@@ -27,6 +27,20 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Does something again and again for so long, with the number of the round; at least once, however slow it is.
+pub fn repeatedly(duration: Duration, mut round: impl FnMut(u64)) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "only ends a loop that would never end")]
+    let start = Instant::now();
+    let mut count = 0;
+    loop {
+        round(count);
+        count += 1;
+        if start.elapsed() >= duration {
+            return count;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,6 +33,7 @@ use tokio::sync::oneshot;
 pub use checkpoint::Contents;
 use disk::Disk;
 pub use frame::Change;
+pub(crate) use frame::check as check_journal;
 pub use room::Shortage;
 pub use version::CURRENT as STATE_VERSION;
 

@@ -125,6 +125,15 @@ fn decode(line: &[u8]) -> Option<PackRecord> {
     Some(PackRecord { id: pack, length, blobs: blobs.collect() })
 }
 
+/// Decodes a line, and JSON as if a checksum had fitted; what is accepted has to come back. For fuzzing.
+pub(crate) fn check(bytes: &[u8]) -> std::result::Result<(), String> {
+    let line = [format!("{:08x} ", crc32fast::hash(bytes)).as_bytes(), bytes, b"\n"].concat();
+    let pack = decode(bytes).or_else(|| decode(&line)).ok_or("no line of a pack journal")?;
+    let again = encode(&pack).map_err(|error| error.to_string())?;
+    assert_eq!(decode(&again).as_ref(), Some(&pack), "a pack has to come back");
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! The ways in which one client can be hostile, each with what the daemon has to answer.
 
 mod tally;
+mod way;
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -12,6 +13,7 @@ use backup_testkit::seed::{Random, Seed};
 use serde_json::json;
 
 pub(crate) use tally::Tally;
+use way::{WAYS, Way};
 
 /// How long a client that does not read goes on sending to a daemon that does not take it.
 const STUBBORNNESS: Duration = Duration::from_millis(200);
@@ -30,37 +32,6 @@ pub(crate) struct Target {
 
 /// A connection that an attacker keeps open.
 pub(crate) type Held = UnixStream;
-
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    SaysNothing,
-    LeavesHalfALine,
-    SendsLongLines,
-    SendsWhatIsNoMessage,
-    SendsOddValues,
-    FloodsAndReads,
-    FloodsAndDoesNotRead,
-    WatchesAndDoesNotRead,
-    StealsRequests,
-    GuessesTokens,
-    AsksForTooMuch,
-    ComesAndGoes,
-}
-
-const WAYS: [Way; 12] = [
-    Way::SaysNothing,
-    Way::LeavesHalfALine,
-    Way::SendsLongLines,
-    Way::SendsWhatIsNoMessage,
-    Way::SendsOddValues,
-    Way::FloodsAndReads,
-    Way::FloodsAndDoesNotRead,
-    Way::WatchesAndDoesNotRead,
-    Way::StealsRequests,
-    Way::GuessesTokens,
-    Way::AsksForTooMuch,
-    Way::ComesAndGoes,
-];
 
 /// One hostile client.
 pub(crate) struct Attack {
