@@ -182,7 +182,7 @@ fn end_pauses(state: &mut State, step: &mut Step, now: Timestamp) {
 fn sweep(state: &mut State, step: &mut Step, now: Now) {
     if state.swept.is_none_or(|swept| now.boot.saturating_sub(swept) >= SWEEP_EVERY) {
         state.swept = Some(now.boot);
-        requests::sweep(state, step, now.wall);
+        requests::sweep(state, step);
     }
 }
 

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
-use super::state::{Answers, DAEMON, DaemonRecord, JOB, PLAN, REQUEST, SUCCESS, State};
-use super::{Step, finish};
+use super::state::{Answers, DAEMON, DaemonRecord, JOB, PLAN, REQUEST, Remembered, SUCCESS, State};
+use super::{Lived, Step, finish};
 use crate::config::Config;
 use crate::job::Job;
 use crate::store::Contents;
@@ -31,6 +31,7 @@ pub fn load(contents: &Contents, config: Arc<Config>, zone: TimeZone, uid: u32, 
         plans: BTreeMap::new(),
         successes: BTreeMap::new(),
         requests: Answers::default(),
+        lived: Lived::default(),
         swept: None,
         shortage: None,
         is_stopping: false,
@@ -49,6 +50,7 @@ fn take(state: &mut State, key: &str, value: &[u8]) {
         if let Some(record) = read::<DaemonRecord>(state, key, value) {
             state.paused = record.paused;
             state.last_number = record.last_number;
+            state.lived = Lived::new(record.lived_seconds.max(state.lived.seconds()));
         }
     } else if key.starts_with(JOB) {
         if let Some(job) = read::<Job>(state, key, value) {
@@ -67,8 +69,9 @@ fn take(state: &mut State, key: &str, value: &[u8]) {
             state.successes.insert(plan.to_owned(), last);
         }
     } else if let Some(id) = key.strip_prefix(REQUEST)
-        && let Some(remembered) = read(state, key, value)
+        && let Some(remembered) = read::<Remembered>(state, key, value)
     {
+        state.lived = Lived::new(remembered.lived_seconds.max(state.lived.seconds()));
         state.requests.insert(id.to_owned(), remembered);
     }
 }

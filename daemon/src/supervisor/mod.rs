@@ -8,6 +8,7 @@
 //! is the job's verdict: schedule (is it due?), queue (is it next?), conditions (may we?).
 
 mod act;
+mod clocks;
 mod decide;
 mod finish;
 mod load;
@@ -27,6 +28,7 @@ use backup_proto::job::{JobId, Verdict, VerdictKind};
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use clocks::Lived;
 pub use load::load;
 pub use plans::next_run;
 pub use state::{Live, Remembered, State, Wish};
@@ -88,6 +90,7 @@ impl Step {
 pub fn step(before: &State, event: Event, now: Now) -> (State, Step) {
     let mut after = before.clone();
     let mut step = Step::default();
+    clocks::keep_time(&mut after, &mut step, now);
     take_in(&mut after, &mut step, event, now);
     decide::decide(&mut after, &mut step, now);
     decide::publish_changes(before, &after, &mut step);
@@ -170,6 +173,8 @@ pub(crate) fn verdict(kind: VerdictKind, sentence: String, next_look: Option<Tim
 
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod room_tests;
 #[cfg(test)]

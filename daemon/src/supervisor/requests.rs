@@ -1,9 +1,11 @@
 //! What clients ask for: each change is made once, however often the same request comes.
 
+use std::time::Duration;
+
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::message::Request;
 use backup_proto::params::JobsSubmitted;
-use jiff::{SignedDuration, Timestamp};
+
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -17,7 +19,7 @@ use crate::store::Change;
 use crate::wire;
 
 /// How long an answered request is remembered.
-const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Answered requests that are remembered at most, whatever a client in a loop does: some 3,000 a day.
 const KEPT_MAX: usize = 100_000;
@@ -72,7 +74,13 @@ pub(super) fn remember(
     now: Now,
 ) {
     let Some(id) = request.request_id() else { return };
-    let remembered = Remembered { hash: hash(request), uid: caller.uid, at: now.wall, answer: answer.clone() };
+    let remembered = Remembered {
+        hash: hash(request),
+        uid: caller.uid,
+        at: now.wall,
+        lived_seconds: state.lived.seconds(),
+        answer: answer.clone(),
+    };
     step.changes.push(Change::set(format!("{REQUEST}{}", id.0), json(&remembered)));
     make_room(state, step, KEPT_MAX - 1);
     state.requests.insert(id.0.clone(), remembered);
@@ -83,15 +91,16 @@ pub(super) fn make_room(state: &mut State, step: &mut Step, kept_max: usize) {
     if state.requests.count() <= kept_max {
         return;
     }
-    let mut times = state.requests.times();
-    let (_, oldest, _) = times.select_nth_unstable(kept_max / 10);
+    let mut ages = state.requests.ages();
+    let (_, oldest, _) = ages.select_nth_unstable(kept_max / 10);
     let oldest = *oldest;
-    forget(state, step, |remembered| remembered.at <= oldest);
+    forget(state, step, |remembered| remembered.age() <= oldest);
 }
 
-/// Forgets requests that are old enough.
-pub(super) fn sweep(state: &mut State, step: &mut Step, now: Timestamp) {
-    forget(state, step, |remembered| now.duration_since(remembered.at) > KEPT);
+/// Forgets requests that are old enough, by the daemon's own time of life: a wall clock may be set.
+pub(super) fn sweep(state: &mut State, step: &mut Step) {
+    let lived = state.lived.seconds();
+    forget(state, step, |remembered| lived.saturating_sub(remembered.lived_seconds) > KEPT.as_secs());
 }
 
 fn forget(state: &mut State, step: &mut Step, is_old: impl Fn(&Remembered) -> bool) {

@@ -17,6 +17,9 @@ use crate::job::How;
 /// Histories that are tried.
 const SEEDS: u64 = 60;
 
+/// What the clock is set to now and then.
+const CLOCKS: [&str; 3] = ["1970-01-01T00:00:00Z", "2024-05-02T12:00:00Z", "2099-01-01T00:00:00Z"];
+
 /// Events in one history.
 const EVENTS: usize = 250;
 
@@ -59,7 +62,7 @@ fn history(seed: u64) {
 }
 
 fn happen(random: &mut Random, bench: &mut Bench, accepted: &mut BTreeSet<JobId>) {
-    match random.below(20) {
+    match random.below(21) {
         0..=2 => {
             let spec = [backup(), verify("local"), restore()][usize::try_from(random.below(3)).unwrap()].clone();
             accepted.insert(bench.submit(spec));
@@ -69,6 +72,7 @@ fn happen(random: &mut Random, bench: &mut Bench, accepted: &mut BTreeSet<JobId>
         15 | 16 => bench.pass(Duration::from_secs(random.below(20 * 60))),
         17 => bench.pass(Duration::from_secs(random.below(48 * 3600))),
         18 => bench.restart(),
+        19 => bench.now.wall = random.pick(&CLOCKS).unwrap().parse().unwrap(),
         // A step whose changes could not be stored is as if it had never been.
         _ => drop(step(&bench.state, Event::Stop, bench.now)),
     }

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Step;
+use super::{Lived, Step};
 use crate::config::Config;
 use crate::job::Job;
 use crate::store::{Change, Shortage};
@@ -44,6 +44,8 @@ pub struct State {
     pub successes: BTreeMap<String, Timestamp>,
     /// Changes that were made on request, by the request's id.
     pub requests: Answers,
+    /// How long the daemon has lived.
+    pub lived: Lived,
     /// When requests that are too old were last forgotten, in boot time.
     pub swept: Option<Duration>,
     /// What is wrong with the room on the disk that holds the state, if anything is: no job runs then.
@@ -112,10 +114,10 @@ impl Answers {
         self.old.len() + self.new.len()
     }
 
-    /// Returns when each was given, in no order.
+    /// Returns the age of each, in no order.
     #[must_use]
-    pub fn times(&self) -> Vec<Timestamp> {
-        self.old.values().chain(self.new.values()).map(|remembered| remembered.at).collect()
+    pub fn ages(&self) -> Vec<(u64, Timestamp)> {
+        self.old.values().chain(self.new.values()).map(|remembered| remembered.age()).collect()
     }
 
     /// Removes the answers that are old enough, and returns their requests' ids.
@@ -145,8 +147,19 @@ pub struct Remembered {
     pub uid: u32,
     /// When.
     pub at: Timestamp,
+    /// How long the daemon had lived then, in seconds.
+    #[serde(default)]
+    pub lived_seconds: u64,
     /// What was answered.
     pub answer: Value,
+}
+
+impl Remembered {
+    /// Returns what sorts answers by age: the time of life, and within a second of it the clock.
+    #[must_use]
+    pub fn age(&self) -> (u64, Timestamp) {
+        (self.lived_seconds, self.at)
+    }
 }
 
 /// What is stored about the daemon as a whole.
@@ -155,6 +168,7 @@ pub struct Remembered {
 pub(super) struct DaemonRecord {
     pub(super) paused: Option<Pause>,
     pub(super) last_number: u64,
+    pub(super) lived_seconds: u64,
 }
 
 /// Where a job is stored.
@@ -215,7 +229,8 @@ impl State {
 
     /// Stores what concerns the daemon as a whole.
     pub(super) fn store_daemon(&self, step: &mut Step) {
-        let record = DaemonRecord { paused: self.paused.clone(), last_number: self.last_number };
+        let (paused, last_number) = (self.paused.clone(), self.last_number);
+        let record = DaemonRecord { paused, last_number, lived_seconds: self.lived.seconds() };
         step.changes.push(Change::set(DAEMON, json(&record)));
     }
 
@@ -224,9 +239,11 @@ impl State {
         /// 2024-01-01, so that thirty bits of seconds last until 2058.
         const EPOCH: i64 = 1_704_067_200;
         const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-        let seconds = u64::try_from(now.as_second() - EPOCH).unwrap_or(0).min((1 << 30) - 1);
+        /// However far the clock is ahead, numbers for a billion further jobs are left.
+        const CLOCK_MAX: u64 = (1 << 40) - (1 << 30);
+        let seconds = u64::try_from(now.as_second() - EPOCH).unwrap_or(0).min(1 << 30);
         // A clock that went back must not make an id that sorts before, or equals, one that was given.
-        self.last_number = (seconds << 10).max(self.last_number + 1);
+        self.last_number = (seconds << 10).min(CLOCK_MAX).max(self.last_number + 1);
         let letter =
             |place: u32| char::from(LETTERS[usize::try_from(self.last_number >> (5 * place) & 31).unwrap_or(0)]);
         JobId((0..8).rev().map(letter).collect())

@@ -60,7 +60,8 @@ fn shown(state: &State, caller: Caller, spec: &JobSpec, now: Timestamp) -> Resul
     }
     let dry = JobSpec::Restore(RestoreSpec { dry_run: true, ..spec.clone() });
     let has_shown = |job: &&Arc<Job>| {
-        let is_fresh = job.ended.is_some_and(|ended| now.duration_since(ended) <= SHOWN_FOR);
+        // One from the future was made under another clock.
+        let is_fresh = job.ended.is_some_and(|ended| ended <= now && now.duration_since(ended) <= SHOWN_FOR);
         job.uid == caller.uid && job.spec == dry && is_fresh && job.state == JobState::Succeeded
     };
     match state.ended.values().rev().find(has_shown) {
