@@ -90,25 +90,41 @@ pub(crate) fn failed_item(item: &FailedItem) -> String {
     if message.contains(&path) { message } else { format!("{path}: {message}") }
 }
 
-fn next_steps(job: &Job, summary: &JobSummary) -> Option<String> {
-    let retry = format!("`backupctl retry {}`", job.id);
-    match (summary.state, job.kind) {
-        (JobState::Partial, JobKind::Backup) => {
-            Some(format!("Next: mend the cause or exclude the items, then {retry}; what is safe is not read again."))
-        }
-        (JobState::Partial, JobKind::Restore) => {
-            Some(format!("Next: mend the cause, then {retry}; kept files are replaced only with `--overwrite`."))
-        }
-        (JobState::Partial, _) => {
-            Some("Next: back up again what is damaged, while its source still exists.".to_owned())
-        }
+/// Says what to do next: after a partial job three ways to choose from, else one sentence if there is anything to do.
+fn next_steps(job: &Job, summary: &JobSummary) -> Vec<String> {
+    let id = &job.id;
+    let name = summary.failed.first().and_then(|item| name_of(&item.path.to_string())).unwrap_or("NAME".to_owned());
+    let steps = match (summary.state, job.kind) {
+        (JobState::Partial, JobKind::Backup) => [
+            format!("Mend the cause, then `backupctl retry {id}`: it looks at these items only."),
+            "Leave them out for good: add them to the plan's `exclude`, or back up with `--exclude`.".to_owned(),
+            format!("See what earlier snapshots have of them: `backupctl find '{name}'`."),
+        ],
+        (JobState::Partial, JobKind::Restore) => [
+            "Mend it by hand: move away what is in the way, or restore again with `--overwrite`.".to_owned(),
+            format!("Try these items again, now or later: `backupctl retry {id}` leaves alone what is right already."),
+            format!("Take them from another snapshot: `backupctl find '{name}'` shows which have them."),
+        ],
+        (JobState::Partial, _) => [
+            "Back up again while the source of what is damaged still exists: it is stored anew.".to_owned(),
+            "Check the drive and its connection; damage seldom comes alone.".to_owned(),
+            format!("Check again after that: `backupctl retry {id}`."),
+        ],
         (JobState::Failed, _) => {
             let advice = summary.error.as_ref().map(|error| error.data.advice.as_str()).unwrap_or_default();
-            Some(format!("{} Then {retry}.", sentence(advice)).trim_start().to_owned())
+            return vec![format!("{} Then `backupctl retry {id}`.", sentence(advice)).trim_start().to_owned()];
         }
-        (JobState::Cancelled, _) => Some(format!("To start it again: {retry}.")),
-        _ => None,
-    }
+        (JobState::Cancelled, _) => return vec![format!("To start it again: `backupctl retry {id}`.")],
+        _ => return Vec::new(),
+    };
+    let numbered = steps.iter().zip(1..).map(|(step, number)| format!("  {number}. {step}"));
+    ["Next, whichever fits:".to_owned()].into_iter().chain(numbered).collect()
+}
+
+/// Returns the last name of a path, as it can be typed between quotes.
+fn name_of(path: &str) -> Option<String> {
+    let name = path.rsplit('/').find(|name| !name.is_empty())?;
+    (!name.contains(['\'', '\\', '*', '?', '['])).then(|| name.to_owned())
 }
 
 /// Says what a dry run would do with one item.

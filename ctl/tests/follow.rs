@@ -83,7 +83,10 @@ fn a_person_reads_the_id_first_and_at_the_end_what_is_safe_what_is_missing_and_w
             "  cannot read /d/1: permission denied",
             "    Give access.",
             "Note: The daemon's own state was left out.",
-            "Next: mend the cause or exclude the items, then `backupctl retry j1`; what is safe is not read again.",
+            "Next, whichever fits:",
+            "  1. Mend the cause, then `backupctl retry j1`: it looks at these items only.",
+            "  2. Leave them out for good: add them to the plan's `exclude`, or back up with `--exclude`.",
+            "  3. See what earlier snapshots have of them: `backupctl find '0'`.",
         ]
     );
 }
