@@ -27,13 +27,23 @@ const PACKS: u64 = 4;
 /// How long the machine sleeps.
 const NIGHT_HOURS: u32 = 10;
 
-fn place_with_small_packs() -> Place {
+/// A repository of small packs with a first snapshot of half of the source. What the backup compares with, and relies
+/// on for half of its files, is forgotten in the night.
+fn prepare() -> (Place, Tree) {
     let place = Place::new();
     let mut config = ConfigOptions::default();
     config.set_datapack_size = Some("1 MiB".parse().unwrap());
     config.set_datapack_growfactor = Some(0);
     Rustic::new(place.repository()).init(&config);
-    place
+    let mut tree = Tree::new(place.path("source"), Seed(61));
+    for file in 0..PACKS {
+        tree.random_file(format!("first {file}"), 700_000);
+    }
+    back_up(&place.open(), &options(tree.root()));
+    for file in 0..PACKS {
+        tree.random_file(format!("second {file}"), 1_100_000);
+    }
+    (place, tree)
 }
 
 /// A clock that is set by hand, and how a lock looks at it.
@@ -53,16 +63,7 @@ fn sleep(clock: &Mutex<Now>) {
 #[test]
 fn after_a_night_in_which_restic_pruned_the_resumed_backup_is_whole() {
     for number in [1, PACKS] {
-        let place = place_with_small_packs();
-        let mut tree = Tree::new(place.path("source"), Seed(61));
-        for file in 0..PACKS {
-            tree.random_file(format!("first {file}"), 700_000);
-        }
-        // What the backup compares with, and relies on for half of its files, is forgotten in that night.
-        back_up(&place.open(), &options(tree.root()));
-        for file in 0..PACKS {
-            tree.random_file(format!("second {file}"), 1_100_000);
-        }
+        let (place, tree) = prepare();
         let (clock, lock_options) = clock();
         let (restic, other) = (place.restic(), place.path("other"));
         let night = move || {

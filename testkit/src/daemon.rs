@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -83,11 +84,8 @@ impl Daemon {
     /// When it ends instead, with what it logged.
     #[track_caller]
     pub fn launch(&mut self) {
-        assert!(self.child.is_none(), "the daemon runs already");
-        let log = must("open", self.log_path(), File::options().append(true).create(true).open(self.log_path()));
-        let mut command = self.command(&programs::backupd());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let child = self.child.insert(must("start", "backupd", command.spawn()));
+        let child = self.spawn();
+        let child = self.child.insert(child);
         let ended = wait::until("the daemon answers or ends", || {
             // `try_wait` fails only for a process that is not ours.
             child.try_wait().ok().flatten().map(Some).or_else(|| answers(&self.home.path().join("s")).then_some(None))
@@ -96,6 +94,21 @@ impl Daemon {
             self.child = None;
             panic!("backupd ended ({status}) instead of answering:\n{}", self.log());
         }
+    }
+
+    /// Starts the program and kills it after this time, wherever it is then.
+    pub fn launch_and_kill(&mut self, after: Duration) {
+        self.child = Some(self.spawn());
+        wait::for_chosen(after);
+        self.kill();
+    }
+
+    fn spawn(&self) -> Child {
+        assert!(self.child.is_none(), "the daemon runs already");
+        let log = must("open", self.log_path(), File::options().append(true).create(true).open(self.log_path()));
+        let mut command = self.command(&programs::backupd());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        must("start", "backupd", command.spawn())
     }
 
     /// Returns the home.

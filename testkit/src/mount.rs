@@ -32,6 +32,11 @@ pub fn tmpfs(on: &Path, bytes: u64) {
     mount(on, &["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]);
 }
 
+/// Gives a file system in memory another size, in bytes.
+pub fn grow(on: &Path, bytes: u64) {
+    mount(on, &["-o", &format!("remount,size={bytes}")]);
+}
+
 /// Mounts a folder on another one, so that it is in both places.
 pub fn bind(folder: &Path, on: &Path) {
     mount(on, &["--bind", &folder.to_string_lossy()]);

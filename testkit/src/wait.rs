@@ -41,6 +41,11 @@ pub fn repeatedly(duration: Duration, mut round: impl FnMut(u64)) -> u64 {
     }
 }
 
+/// Lets time pass until a moment that a seed has chosen, for what may happen at any moment.
+pub fn for_chosen(time: Duration) {
+    std::thread::sleep(time);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

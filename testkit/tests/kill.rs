@@ -1,62 +1,253 @@
-//! A daemon that is killed again and again while it backs up: no accepted job is lost, and every snapshot is whole.
+//! A daemon that is killed again and again, at any moment of a backup, a restore, a check and its own start: no accepted
+//! job is lost, nothing is stored twice, and everything comes back.
+//!
+//! The moments come from a seed, and each is confirmed afterwards: a kill counts as inside a job when the job has had
+//! to begin another attempt, and inside the storing of a backup when packs had come and its snapshot had not.
 
-use std::path::Path;
+#![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use backup_engine::Repository;
+use backup_engine::storage::{FileKind, LocalStorage, Storage};
 use backup_testkit::compare::{Options, compare};
 use backup_testkit::daemon::Daemon;
-use backup_testkit::seed::{Seed, rounds};
+use backup_testkit::seed::{Random, Seed, rounds};
 use backup_testkit::tree::Tree;
 use backup_testkit::wait;
+use serde_json::Value;
+use tempfile::TempDir;
 
-/// How many times the daemon is killed during one backup at most.
-const KILLS_MAX: u64 = 4;
+/// Kills in one house; then what is in it is judged and another one is begun.
+const KILLS_IN_HOUSE: u64 = 20;
 
-/// Counts the packs that are in the repository.
-fn packs(repository: &Path) -> u64 {
-    let folders = std::fs::read_dir(repository.join("data")).into_iter().flatten().flatten();
-    let files = folders.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().flatten());
-    files.filter(|file| file.file_name().len() == 64).count() as u64
+/// New files that a backup finds, and their length: a few packs in all.
+const FILES: u64 = 6;
+const FILE_LENGTH: usize = 11_000_000;
+
+/// The longest time after which a start is cut short; it takes less than that on a machine that is not busy.
+const START_MS_MAX: u64 = 300;
+
+/// The longest time after which a check is cut short.
+const VERIFY_MS_MAX: u64 = 150;
+
+/// What was done, for the line at the end.
+#[derive(Debug, Default)]
+struct Counts {
+    backup: u64,
+    restore: u64,
+    verify: u64,
+    start: u64,
+    /// Kills after which the job had to begin another attempt.
+    inside: u64,
+    /// Kills of a backup after its first pack and before its snapshot.
+    storing: u64,
+    jobs: u64,
+    packs: u64,
+    blobs: u64,
 }
 
-/// Returns the state of a job if it has ended.
-fn final_state(daemon: &Daemon, job: &str) -> Option<String> {
-    let answer = daemon.ctl(["job", job, "--json"]).expect(0).json();
-    let state = answer[0]["state"].as_str().unwrap_or_else(|| panic!("no state in {answer:?}")).to_owned();
-    ["succeeded", "partial", "failed", "cancelled"].contains(&state.as_str()).then_some(state)
+impl Counts {
+    fn kills(&self) -> u64 {
+        self.backup + self.restore + self.verify + self.start
+    }
+}
+
+/// A daemon, what it backs up, and what it was asked to do.
+struct House {
+    daemon: Daemon,
+    ground: TempDir,
+    tree: Tree,
+    random: Random,
+    accepted: Vec<String>,
+    restored: Vec<PathBuf>,
+}
+
+impl House {
+    fn new(seed: u64) -> Self {
+        let ground = tempfile::tempdir().unwrap();
+        let tree = Tree::plain(ground.path().join("tree"), Seed(seed));
+        let random = Seed(seed).random();
+        Self { daemon: Daemon::start(), ground, tree, random, accepted: Vec::new(), restored: Vec::new() }
+    }
+
+    /// Submits a job; from its id on it must not be lost.
+    fn submit(&mut self, arguments: &[&str]) -> String {
+        let answer = self.daemon.ctl([arguments, &["--detach", "--json"]].concat()).expect(0).json();
+        let job = answer[0]["job"].as_str().unwrap().to_owned();
+        self.accepted.push(job.clone());
+        job
+    }
+
+    fn job(&self, id: &str) -> Value {
+        self.daemon.ctl(["job", id, "--json"]).expect(0).json().remove(0)
+    }
+
+    fn has_ended(&self, id: &str) -> bool {
+        ["succeeded", "partial", "failed", "cancelled"].contains(&self.job(id)["state"].as_str().unwrap())
+    }
+
+    /// Waits for a moment, kills the daemon and starts it again. Only files are looked at, so that little time passes
+    /// between the moment and the kill.
+    fn kill_when(&mut self, is_time: impl Fn(&Self) -> bool) {
+        wait::until("the job is far enough", || is_time(self).then_some(()));
+        self.daemon.kill();
+    }
+
+    fn finish(&mut self, id: &str, kills: u64, counts: &mut Counts) {
+        wait::until("the job has ended", || self.has_ended(id).then_some(()));
+        let job = self.job(id);
+        assert_eq!(job["state"], "succeeded", "{job}\n{}", self.daemon.log());
+        let attempts = job["attempts"].as_array().unwrap().len() as u64;
+        counts.inside += attempts.saturating_sub(1).min(kills);
+    }
+
+    fn backup(&mut self, counts: &mut Counts) {
+        for number in 0..FILES {
+            self.tree.random_file(format!("new {} {number}", self.accepted.len()), FILE_LENGTH);
+        }
+        let source = self.tree.root().to_str().unwrap().to_owned();
+        let (packs, snapshots) = (self.count("data"), self.count("snapshots"));
+        let job = self.submit(&["backup", &source]);
+        let (mut kills, wanted) = (0, self.random.below(2) + 1);
+        while kills < wanted && self.count("snapshots") == snapshots {
+            let enough = self.count("data").max(packs) + 1 + self.random.below(2);
+            self.kill_when(|house| house.count("data") >= enough || house.count("snapshots") > snapshots);
+            kills += 1;
+            counts.backup += 1;
+            counts.storing += u64::from(self.count("data") > packs && self.count("snapshots") == snapshots);
+            self.daemon.launch();
+        }
+        self.finish(&job, kills, counts);
+    }
+
+    fn restore(&mut self, counts: &mut Counts) {
+        let to = self.ground.path().join(format!("restored {}", self.accepted.len()));
+        let job = self.submit(&["restore", "latest", "--to", to.to_str().unwrap()]);
+        let enough = self.random.below(u64::try_from(FILE_LENGTH).unwrap()) + 1;
+        self.kill_when(|_| length_of(&to) >= enough);
+        self.daemon.launch();
+        counts.restore += 1;
+        self.finish(&job, 1, counts);
+        self.restored.push(to);
+    }
+
+    fn verify(&mut self, counts: &mut Counts) {
+        let job = self.submit(&["verify", "--read-data"]);
+        // It begins at once, and reads all data for longer than this.
+        wait::for_chosen(Duration::from_millis(self.random.below(VERIFY_MS_MAX)));
+        self.daemon.kill();
+        self.daemon.launch();
+        counts.verify += 1;
+        self.finish(&job, 1, counts);
+    }
+
+    /// Cuts a start short, while a job waits to go on.
+    fn start(&mut self, counts: &mut Counts) {
+        let source = self.tree.root().to_str().unwrap().to_owned();
+        let job = self.submit(&["backup", &source]);
+        self.daemon.kill();
+        self.daemon.launch_and_kill(Duration::from_millis(self.random.below(START_MS_MAX)));
+        self.daemon.launch();
+        counts.start += 1;
+        self.finish(&job, 0, counts);
+    }
+
+    /// Counts the files of a kind in the repository.
+    fn count(&self, kind: &str) -> u64 {
+        count(&self.daemon.repository().join(kind))
+    }
+
+    /// Judges what is left when all jobs have ended.
+    fn judge(&self, counts: &mut Counts) {
+        let jobs = self.daemon.ctl(["jobs", "--all", "--json"]).expect(0).json().remove(0);
+        let listed: BTreeSet<&str> = jobs.as_array().unwrap().iter().filter_map(|job| job["id"].as_str()).collect();
+        for job in &self.accepted {
+            assert!(listed.contains(job.as_str()), "job {job} is lost");
+        }
+        counts.jobs += self.accepted.len() as u64;
+        self.check_blobs(counts);
+        self.daemon.restic().check();
+        // The last restore that was killed may be older than the last backup, so one more is made.
+        let to = self.ground.path().join("the last");
+        self.daemon.ctl(["restore", "latest", "--to", to.to_str().unwrap()]).expect(0);
+        let copy = to.join(self.tree.root().strip_prefix("/").unwrap());
+        compare(self.tree.root(), &copy, &Options::default()).assert_equal();
+        for restored in &self.restored {
+            self.check_restored(&restored.join(self.tree.root().strip_prefix("/").unwrap()));
+        }
+    }
+
+    /// A killed restore brought what was there when it was asked for: files that never change later.
+    fn check_restored(&self, copy: &Path) {
+        let names = files(copy);
+        assert!(!names.is_empty());
+        for name in names {
+            let original = self.tree.root().join(name.strip_prefix(copy).unwrap());
+            assert!(fs::read(&name).unwrap() == fs::read(&original).unwrap(), "{} differs", name.display());
+        }
+    }
+
+    /// Every stored pack is in an index, and every blob in exactly one pack.
+    fn check_blobs(&self, counts: &mut Counts) {
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::new(self.daemon.repository()));
+        let password = fs::read(self.daemon.password_file()).unwrap();
+        let repository = Repository::open(Arc::clone(&storage), password.trim_ascii_end()).unwrap();
+        assert!(repository.load_index().unwrap().is_empty());
+        let packs = repository.index().by_pack();
+        let stored: BTreeSet<[u8; 32]> =
+            storage.list(FileKind::Pack).unwrap().iter().map(|(name, _)| name.id).collect();
+        assert_eq!(stored, packs.keys().map(|id| id.0).collect(), "a pack is in no index, or in no storage");
+        let mut seen = BTreeSet::new();
+        for blob in packs.values().flatten() {
+            assert!(seen.insert(blob.handle), "{:?} is in more than one pack", blob.handle);
+        }
+        counts.packs += packs.len() as u64;
+        counts.blobs += seen.len() as u64;
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+fn count(folder: &Path) -> u64 {
+    files(folder).iter().filter(|file| file.file_name().is_some_and(|name| name.len() == 64)).count() as u64
+}
+
+fn length_of(folder: &Path) -> u64 {
+    files(folder).iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
 #[test]
-fn killed_at_any_number_of_packs_the_job_is_done_in_the_end() {
-    let mut random = Seed::of_test("backup-testkit", "killed_at_any_number_of_packs").random();
-    for _ in 0..rounds(1, 50) {
-        let ground = tempfile::tempdir().expect("a temporary folder");
-        let mut tree = Tree::plain(ground.path().join("tree"), Seed(random.next_u64()));
-        for number in 0..8 {
-            tree.random_file(format!("large {number}"), 17_000_000);
-        }
-        let source = tree.root().to_str().expect("text");
-        let mut daemon = Daemon::start();
-        // The detached form prints the id of the job that was accepted: from here on it must not be lost.
-        let answer = daemon.ctl(["backup", source, "--detach", "--json"]).expect(0).json();
-        let job = answer[0]["job"].as_str().unwrap_or_else(|| panic!("no id in {answer:?}")).to_owned();
-        for _ in 0..random.below(KILLS_MAX) + 1 {
-            let enough = packs(&daemon.repository()) + random.below(3);
-            let ended = wait::until("there are more packs or the job has ended", || {
-                let there = packs(&daemon.repository()) >= enough;
-                final_state(&daemon, &job).map(|_| true).or(there.then_some(false))
-            });
-            daemon.kill();
-            daemon.launch();
-            if ended {
-                break;
+#[expect(clippy::print_stderr, reason = "what was done is said with its counts")]
+fn killed_at_any_moment_every_job_is_done_in_the_end_and_nothing_is_stored_twice() {
+    let seed = Seed::of_test("backup-testkit", "killed_at_any_moment");
+    let mut random = seed.random();
+    let mut counts = Counts::default();
+    let (wanted, mut turn) = (rounds(KILLS_IN_HOUSE, 300), 0);
+    while counts.kills() < wanted {
+        let mut house = House::new(random.next_u64());
+        let until = counts.kills() + KILLS_IN_HOUSE;
+        while counts.kills() < until {
+            house.backup(&mut counts);
+            // Each kind comes often enough in any house.
+            match turn % 3 {
+                0 => house.restore(&mut counts),
+                1 => house.verify(&mut counts),
+                _ => house.start(&mut counts),
             }
+            turn += 1;
         }
-        let state = wait::until("the job has ended", || final_state(&daemon, &job));
-        assert_eq!(state, "succeeded", "{}", daemon.log());
-        let to = ground.path().join("restored");
-        daemon.ctl(["restore", "latest", "--to", to.to_str().expect("text")]).expect(0);
-        let copy = to.join(source.trim_start_matches('/'));
-        compare(tree.root(), &copy, &Options::default()).assert_equal();
-        daemon.restic().check();
+        house.judge(&mut counts);
     }
+    eprintln!("{} kills from seed {seed} held: {counts:?}", counts.kills());
+    let in_jobs = counts.kills() - counts.start;
+    assert!(counts.inside * 4 >= in_jobs * 3, "too few kills fell inside a job: {counts:?}");
+    assert!(counts.storing * 4 >= counts.backup * 3, "too few kills fell between pack and snapshot: {counts:?}");
 }

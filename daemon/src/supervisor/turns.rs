@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backup_proto::error::Class;
 use backup_proto::job::{JobId, JobState, Priority, VerdictKind};
-use backup_proto::params::{JobPause, JobResume, JobSetPriority, JobSubmit};
+use backup_proto::params::{JobPause, JobResume, JobRetry, JobSetPriority, JobSubmit};
 use backup_proto::spec::{BackupSpec, JobSpec, SnapshotQuery};
 
 use super::bench::{Bench, Told, backup, failure, restore, verify, with_plan};
@@ -164,6 +164,25 @@ fn a_failure_that_may_go_away_is_tried_again_later_and_later_and_then_given_up()
         let total: Duration = waits.iter().sum();
         assert!(total > MINUTE * 60 * 24, "a night is not the end: {total:?}");
     }
+}
+
+#[test]
+fn a_retry_remembers_what_the_partial_attempt_left_undone_until_it_comes_to_something_else() {
+    let mut bench = Bench::new(Config::default());
+    let job = bench.submit(backup());
+    bench.end(&job, How::Done, 2);
+    let retry = |bench: &mut Bench| {
+        let request_id = bench.request_id();
+        bench.ask(JobRetry { request_id, job: job.clone() }).unwrap();
+        bench.state.active[&job].again.as_ref().map(|again| again.attempt)
+    };
+    assert_eq!(retry(&mut bench), Some(1));
+    bench.restart();
+    assert_eq!(bench.state.active[&job].attempt_count(), 3);
+    bench.end(&job, failure(Class::Auth), 0);
+    assert_eq!(retry(&mut bench), Some(1), "the third attempt listed nothing");
+    bench.end(&job, How::Done, 1);
+    assert_eq!(retry(&mut bench), Some(4), "what it left undone itself");
 }
 
 fn planned() -> JobSpec {
