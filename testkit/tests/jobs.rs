@@ -37,50 +37,95 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("the test's own paths are text")
 }
 
-#[test]
-fn a_first_backup_that_was_cut_short_can_be_browsed_and_the_next_replaces_it() {
-    for cut in ["cancel", "stop"] {
-        let mut daemon = Daemon::start();
-        let source = daemon.home().join("source");
-        fs::create_dir(&source).expect("it is made");
-        for number in 0..20 {
-            fs::write(source.join(format!("a small {number}")), format!("{number}")).expect("it is written");
-        }
-        // Takes seconds to read and no space on the disk; its name comes last.
-        let big = fs::File::create(source.join("z big")).and_then(|file| file.set_len(6 << 30));
-        big.expect("it is made");
-        let id = submit(&daemon, &["backup", text(&source)]);
-        wait::until("the small files are done", || {
-            job(&daemon, &id)["progress"]["files"].as_u64().filter(|n| *n >= 20)
-        });
-        if cut == "cancel" {
-            daemon.ctl(["cancel", &id]).expect(0);
-            assert_eq!(end_of(&daemon, &id), "cancelled");
-            let told = daemon.ctl(["job", &id]).expect(0).text();
-            assert!(told.contains("marked as incomplete"), "{told}");
-        } else {
-            daemon.stop();
-        }
-        let snapshots = daemon.restic().snapshots();
-        assert_eq!(snapshots.len(), 1, "{cut}: {snapshots:?}");
-        assert!(snapshots[0]["tags"].to_string().contains("backupd:incomplete"), "{snapshots:?}");
-        daemon.restic().check();
-        fs::remove_file(source.join("z big")).expect("it is there");
-        if cut == "cancel" {
-            assert!(daemon.ctl(["snapshots"]).expect(0).text().contains("(incomplete)"));
-            let to = daemon.home().join("part");
-            let said = daemon.ctl(["restore", "latest", "--to", text(&to)]).expect(0).text();
-            assert!(said.contains("is incomplete: its backup was interrupted"), "{said}");
-            assert_eq!(fs::read_dir(below(&to, &source)).expect("it is there").count(), 20);
-            daemon.ctl(["backup", text(&source)]).expect(0);
-        } else {
-            daemon.launch();
-            assert_eq!(end_of(&daemon, &id), "succeeded", "it goes on by itself");
-        }
-        let snapshots = daemon.restic().snapshots();
-        assert!(snapshots.len() == 1 && snapshots[0]["tags"].is_null(), "{cut}: {snapshots:?}");
-        daemon.restic().check();
+/// Plants small files, and last by name one that takes seconds to read and no space on the disk.
+fn plant(source: &Path) {
+    fs::create_dir(source).expect("it is made");
+    for number in 0..20 {
+        fs::write(source.join(format!("a small {number}")), format!("{number}")).expect("it is written");
     }
+    let big = fs::File::create(source.join("z big")).and_then(|file| file.set_len(6 << 30));
+    big.expect("it is made");
+}
+
+/// Begins a backup and returns when the small files are done.
+fn begin(daemon: &Daemon, source: &Path) -> String {
+    let id = submit(daemon, &["backup", text(source)]);
+    wait::until("the small files are done", || {
+        job(daemon, &id)["progress"]["files"].as_u64().filter(|files| *files >= 20)
+    });
+    id
+}
+
+/// Checks that there is one snapshot, and whether it is marked as incomplete.
+fn has_one_snapshot(daemon: &Daemon, is_incomplete: bool) {
+    let snapshots = daemon.restic().snapshots();
+    assert_eq!(snapshots.len(), 1, "{snapshots:?}");
+    assert_eq!(snapshots[0]["tags"].to_string().contains("backupd:incomplete"), is_incomplete, "{snapshots:?}");
+    daemon.restic().check();
+}
+
+#[test]
+fn a_first_backup_that_was_cancelled_can_be_browsed_and_the_next_replaces_it() {
+    let daemon = Daemon::start();
+    let source = daemon.home().join("source");
+    plant(&source);
+    let id = begin(&daemon, &source);
+    daemon.ctl(["cancel", &id]).expect(0);
+    assert_eq!(end_of(&daemon, &id), "cancelled");
+    let told = daemon.ctl(["job", &id]).expect(0).text();
+    assert!(told.contains("marked as incomplete"), "{told}");
+    has_one_snapshot(&daemon, true);
+    assert!(daemon.ctl(["snapshots"]).expect(0).text().contains("(incomplete)"));
+    let to = daemon.home().join("part");
+    let said = daemon.ctl(["restore", "latest", "--to", text(&to)]).expect(0).text();
+    assert!(said.contains("is incomplete: its backup was interrupted"), "{said}");
+    assert_eq!(fs::read_dir(below(&to, &source)).expect("it is there").count(), 20);
+    fs::remove_file(source.join("z big")).expect("it is there");
+    daemon.ctl(["backup", text(&source)]).expect(0);
+    has_one_snapshot(&daemon, false);
+}
+
+#[test]
+fn a_first_backup_in_which_the_daemon_is_stopped_leaves_what_it_has_and_goes_on_by_itself() {
+    let mut daemon = Daemon::start();
+    let source = daemon.home().join("source");
+    plant(&source);
+    let id = begin(&daemon, &source);
+    daemon.stop();
+    has_one_snapshot(&daemon, true);
+    fs::remove_file(source.join("z big")).expect("it is there");
+    daemon.launch();
+    assert_eq!(end_of(&daemon, &id), "succeeded");
+    has_one_snapshot(&daemon, false);
+}
+
+#[test]
+fn what_somebody_asked_of_jobs_and_of_the_daemon_holds_after_a_kill() {
+    let mut daemon = Daemon::start();
+    let source = daemon.home().join("source");
+    plant(&source);
+    fs::remove_file(source.join("z big")).expect("it is there");
+    daemon.ctl(["pause", "--for", "2h"]).expect(0);
+    let first = submit(&daemon, &["backup", text(&source)]);
+    let second = submit(&daemon, &["backup", text(&source), "--priority", "low"]);
+    daemon.ctl(["priority", &second, "high"]).expect(0);
+    daemon.ctl(["pause", &first, "--for", "1h"]).expect(0);
+    let before = daemon.ctl(["status", "--json"]).expect(0).json().remove(0);
+    daemon.kill();
+    daemon.launch();
+    let after = daemon.ctl(["status", "--json"]).expect(0).json().remove(0);
+    assert!(after["paused"]["until"].is_string() && after["paused"] == before["paused"], "{after}");
+    let why = daemon.ctl(["why", &second]).expect(0).text();
+    assert!(why.contains("whole daemon is paused until"), "{why}");
+    assert_eq!(
+        (job(&daemon, &first)["state"].clone(), job(&daemon, &second)["priority"].clone()),
+        ("paused".into(), "high".into())
+    );
+    daemon.ctl(["resume"]).expect(0);
+    assert_eq!(end_of(&daemon, &second), "succeeded");
+    assert_eq!(job(&daemon, &first)["state"], "paused", "its own pause holds");
+    daemon.ctl(["resume", &first]).expect(0);
+    assert_eq!(end_of(&daemon, &first), "succeeded");
 }
 
 /// S0.25: one bad item never fails the rest. S0.26: what was done and what needs attention is listed.
