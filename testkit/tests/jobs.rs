@@ -135,7 +135,7 @@ fn a_retry_of_a_partial_backup_takes_up_what_failed_and_leaves_a_whole_snapshot(
     let mut tree = Tree::plain(daemon.home().join("source"), Seed(3));
     let secret = tree.random_file("folder 1/secret", 1000);
     backup_testkit::unprivileged::give(daemon.home());
-    fs::set_permissions(&secret, Permissions::from_mode(0)).expect("it is ours");
+    fs::set_permissions(&secret, Permissions::from_mode(0o000)).expect("it is ours");
     let answer = daemon.ctl(["backup", text(tree.root())]).expect(3);
     let said = answer.text();
     for words in ["Safe in local: 32 files", "Not in this snapshot", text(&secret), "permission denied", "  3. "] {

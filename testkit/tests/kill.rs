@@ -225,7 +225,6 @@ fn length_of(folder: &Path) -> u64 {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "what was done is said with its counts")]
 fn killed_at_any_moment_every_job_is_done_in_the_end_and_nothing_is_stored_twice() {
     let seed = Seed::of_test("backup-testkit", "killed_at_any_moment");
     let mut random = seed.random();
