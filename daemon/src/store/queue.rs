@@ -18,6 +18,10 @@ use super::record;
 /// How long sled may take to open or to close before it counts as hung. Measured: 60 ms at most.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// By how much a timer of sled's threads may be late, in nanoseconds: a minute.
+#[cfg(target_os = "linux")]
+const TIMER_SLACK_NANOSECONDS: u64 = 60_000_000_000;
+
 /// Records that may wait for sled before it counts as hung.
 const BACKLOG_MAX: usize = 4096;
 
@@ -138,9 +142,19 @@ impl Queue {
     }
 }
 
+/// Lets the timers of this thread, and of those that it starts, wait for another reason to wake the processor. sled has
+/// seven threads of its own that look for work every second; work wakes them at once all the same.
+fn sleep_soundly() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(TIMER_SLACK_NANOSECONDS)) {
+        tracing::debug!(%error, "sled's threads wake up every second");
+    }
+}
+
 /// Starts a thread for sled, whose panics are its own.
 fn spawn(body: impl FnOnce() + Send + 'static) -> Result<(), String> {
     let body = move || {
+        sleep_soundly();
         if catch_unwind(AssertUnwindSafe(body)).is_err() {
             tracing::warn!("sled panicked; the queue's copy is built anew at the next start");
         }
