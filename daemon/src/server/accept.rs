@@ -12,7 +12,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::limits::{CONNECTIONS_MAX, FILES_RESERVED, GUESTS_MAX, READ_BYTES, TURN_AWAY_PATIENCE, WRITE_PATIENCE};
+use super::limits::{CONNECTIONS_MAX, FILES_RESERVED, GUESTS_MAX, READ_BYTES, TURN_AWAY_PATIENCE};
 use super::rights::Role;
 use super::{Listening, Server, session};
 use crate::inbox::Caller;
@@ -118,7 +118,7 @@ async fn turn_away(mut stream: Stream, connections_max: usize, _permit: OwnedSem
     let message = format!("no connection is free; there are {connections_max} at most");
     let error = RpcError::new(ErrorKind::Busy, message, "Close some, then connect again.");
     let Ok(line) = encode(&Message::Answer { id: Id::Null, outcome: Err(error) }) else { return };
-    if super::writer::put(&mut stream, &line, WRITE_PATIENCE, || false).await {
+    if super::writer::put(&mut stream, &line, TURN_AWAY_PATIENCE, || false).await {
         let _ = stream.shutdown().await;
         let mut unread = [0; READ_BYTES];
         let reading = async { while matches!(stream.read(&mut unread).await, Ok(1..)) {} };

@@ -61,14 +61,20 @@ pub(super) const TOKEN_LIFE: Duration = Duration::from_secs(60);
 /// Frames of a bulk connection that wait for a slow reader.
 pub(super) const FRAMES_MAX: usize = 8;
 
-/// How long a peer may take to say hello.
-pub(super) const HELLO_PATIENCE: Duration = Duration::from_secs(30);
+/// How long peers are waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Until they have said hello.
+    pub(super) hello: Duration,
+    /// From the first byte of a line to its end.
+    pub(super) line: Duration,
+    /// Until they read anything at all of an answer.
+    pub(super) read: Duration,
+}
 
-/// How long a line may take from its first byte to its end.
-pub(super) const LINE_PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long a peer may take to read anything at all of an answer.
-pub(super) const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// The patience of a daemon.
+pub(super) const PATIENCE: Patience =
+    Patience { hello: Duration::from_secs(30), line: Duration::from_secs(60), read: Duration::from_secs(30) };
 
 /// How often to look how far behind a watcher is who does not read.
 pub(super) const WATCH_LOOK: Duration = Duration::from_secs(1);

@@ -45,3 +45,6 @@ pub struct Server {
     /// What clients may do, and take of the daemon, all together.
     pub shared: Shared,
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::bulk::Tokens;
 use super::limits::{
-    ANSWER_BYTES_FREE, BULK_MAX, IN_FLIGHT_MAX, LONG_ANSWERS_MAX, LONG_LINES_MAX, QUERIES_MAX, TURNED_AWAY_MAX,
+    ANSWER_BYTES_FREE, BULK_MAX, IN_FLIGHT_MAX, LONG_ANSWERS_MAX, LONG_LINES_MAX, PATIENCE, Patience, QUERIES_MAX,
+    TURNED_AWAY_MAX,
 };
 
 /// What all connections share.
@@ -17,6 +18,8 @@ use super::limits::{
 pub struct Shared {
     /// Whether other users may look.
     pub(super) has_guests: bool,
+    /// How long peers are waited for.
+    pub(super) patience: Patience,
     /// Tokens for bulk connections.
     pub(super) tokens: Tokens,
     /// Threads for questions.
@@ -37,6 +40,7 @@ impl Shared {
         let shared = |count| Arc::new(Semaphore::new(count));
         Self {
             has_guests,
+            patience: PATIENCE,
             tokens: Tokens::default(),
             queries: Semaphore::new(QUERIES_MAX),
             bulk: shared(BULK_MAX),

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::sleep;
 
 use super::bulk::Delivery;
-use super::limits::{HELLO_PATIENCE, IN_FLIGHT_MAX, LINE_BYTES_FREE, LINE_PATIENCE, READ_BYTES};
+use super::limits::{IN_FLIGHT_MAX, LINE_BYTES_FREE, Patience, READ_BYTES};
 use super::outbox::Outbox;
 use super::room::{Place, Room};
 use super::writer::{Watch, write};
@@ -26,7 +26,7 @@ use crate::inbox::Caller;
 pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S, caller: Caller, server: Arc<Server>) {
     let (mut input, output) = tokio::io::split(stream);
     let (answers, waiting) = mpsc::channel(IN_FLIGHT_MAX);
-    let writing = tokio::spawn(write(output, waiting, Arc::clone(&server.hub)));
+    let writing = tokio::spawn(write(output, waiting, Arc::clone(&server.hub), server.shared.patience.read));
     let outbox = Outbox { answers, room: Room::new(&server.shared) };
     let mut session = Session { caller, server, outbox, has_said_hello: false, long_line: None, delivery: None };
     session.read(&mut input).await;
@@ -54,7 +54,8 @@ impl Session {
     async fn read<R: AsyncRead + Unpin>(&mut self, input: &mut R) {
         let mut lines = LineSplitter::default();
         let mut buffer = vec![0; READ_BYTES];
-        let mut patience = pin!(sleep(HELLO_PATIENCE));
+        let limits = self.server.shared.patience;
+        let mut patience = pin!(sleep(limits.hello));
         let mut is_inside_line = false;
         loop {
             let read = tokio::select! {
@@ -64,7 +65,7 @@ impl Session {
                 // A writer that has given up on the peer ends the session too.
                 () = self.outbox.answers.closed() => return,
                 () = &mut patience, if is_inside_line || !self.has_said_hello => {
-                    self.refuse(Id::Null, too_slow(self.has_said_hello)).await;
+                    self.refuse(Id::Null, too_slow(self.has_said_hello, limits)).await;
                     return;
                 }
             };
@@ -75,7 +76,7 @@ impl Session {
             // Each line has its own time; the first ones share that of hello, so that none can be dribbled for ever.
             let begins = lines.begun_bytes() > 0 && (!is_inside_line || lines_read > 0);
             if self.has_said_hello && (begins || !had_hello) {
-                patience.set(sleep(LINE_PATIENCE));
+                patience.set(sleep(limits.line));
             }
             is_inside_line = lines.begun_bytes() > 0;
         }
@@ -202,13 +203,13 @@ fn hello_required(method: &str) -> RpcError {
     RpcError::new(ErrorKind::HelloRequired, message, "Call `hello` first, with the protocol versions you speak.")
 }
 
-fn too_slow(has_said_hello: bool) -> RpcError {
+fn too_slow(has_said_hello: bool, limits: Patience) -> RpcError {
     if has_said_hello {
         let message =
-            format!("a line was begun and not ended for {} s; the connection is closed", LINE_PATIENCE.as_secs());
+            format!("a line was begun and not ended for {} s; the connection is closed", limits.line.as_secs());
         return RpcError::new(ErrorKind::InvalidRequest, message, "End every message with a newline, soon.");
     }
-    let message = format!("nobody said `hello` for {} s; the connection is closed", HELLO_PATIENCE.as_secs());
+    let message = format!("nobody said `hello` for {} s; the connection is closed", limits.hello.as_secs());
     RpcError::new(ErrorKind::HelloRequired, message, "Connect when there is something to say, and say `hello` first.")
 }
 

@@ -8,7 +8,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
-use super::limits::{WATCH_LOOK, WRITE_PATIENCE};
+use super::limits::WATCH_LOOK;
 use super::outbox::Out;
 use crate::hub::{BEHIND_MAX, Hub, Line};
 
@@ -32,6 +32,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
     mut output: W,
     mut lines: mpsc::Receiver<Out>,
     hub: Arc<Hub>,
+    patience: Duration,
 ) -> Option<W> {
     let mut watch: Option<Box<Watch>> = None;
     loop {
@@ -39,7 +40,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
             biased;
             out = lines.recv() => match out {
                 None => return Some(output),
-                Some(out) => answer(&mut output, out, &mut watch).await,
+                Some(out) => answer(&mut output, out, &mut watch, patience).await,
             },
             event = next(&mut watch) => match event {
                 Ok(line) => {
@@ -53,19 +54,24 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         };
         if !is_written {
             // Closing tells the peer more than silence would; it resumes from its last cursor.
-            let _ = tokio::time::timeout(WRITE_PATIENCE, output.shutdown()).await;
+            let _ = tokio::time::timeout(patience, output.shutdown()).await;
             return None;
         }
     }
 }
 
 /// Writes an answer, and what happened since for one who begins to watch.
-async fn answer<W: AsyncWrite + Unpin>(output: &mut W, out: Out, watch: &mut Option<Box<Watch>>) -> bool {
+async fn answer<W: AsyncWrite + Unpin>(
+    output: &mut W,
+    out: Out,
+    watch: &mut Option<Box<Watch>>,
+    patience: Duration,
+) -> bool {
     let Out { line, watch: new, _place, _kept } = out;
-    let mut is_written = put(output, &line, WRITE_PATIENCE, || false).await;
+    let mut is_written = put(output, &line, patience, || false).await;
     if let Some(mut new) = new {
         for line in std::mem::take(&mut new.replay).iter().filter(|line| new.wants(line)) {
-            is_written = is_written && put(output, &line.bytes, WRITE_PATIENCE, || false).await;
+            is_written = is_written && put(output, &line.bytes, patience, || false).await;
         }
         *watch = Some(new);
     }
