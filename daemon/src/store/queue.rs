@@ -5,6 +5,7 @@
 //! anew. When the journal itself was damaged, an up-to-date copy here is what saves the lost part. Whatever sled
 //! does, panic and hang included, costs the daemon this copy and nothing else.
 
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -61,13 +62,16 @@ impl Queue {
         let (commands, inbox) = mpsc::sync_channel(BACKLOG_MAX);
         let (opened, answer) = mpsc::sync_channel(1);
         let path = path.to_path_buf();
-        spawn(move || match open_tree(&path) {
-            Ok((db, found)) => {
-                let _ = opened.send(Ok(found));
-                serve(db, &inbox);
+        spawn(move || {
+            wait_for_lock(&path);
+            match open_tree(&path) {
+                Ok((db, found)) => {
+                    let _ = opened.send(Ok(found));
+                    serve(db, &inbox);
+                }
+                // Nobody to tell is one who does not wait any more.
+                Err(error) => drop(opened.send(Err(error.to_string()))),
             }
-            // Nobody to tell is one who does not wait any more.
-            Err(error) => drop(opened.send(Err(error.to_string()))),
         })?;
         match answer.recv_timeout(patience) {
             Ok(found) => Ok((Self { commands: Some(commands) }, found?)),
@@ -187,6 +191,15 @@ fn close(db: sled::Db, done: &SyncSender<()>) {
     drop(db);
     // Who does not wait any more has given up on this copy.
     let _ = done.send(());
+}
+
+/// Waits until nobody holds sled's lock: after a copy was closed, sled's own threads keep it for a moment. No other
+/// daemon can, because it would hold the state folder's.
+fn wait_for_lock(path: &Path) {
+    if let Ok(file) = File::open(path.join("db")) {
+        // Where there are no locks there is nothing to wait for; sled says what is wrong with the file.
+        let _ = rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive);
+    }
 }
 
 fn open_tree(path: &Path) -> Result<(sled::Db, Found), Box<dyn std::error::Error>> {
