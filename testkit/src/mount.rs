@@ -23,7 +23,7 @@ pub fn run(test: &str, body: impl FnOnce()) {
     if !crate::unprivileged::is_root() {
         command.arg("--map-root-user");
     }
-    command.arg(&program).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
+    command.arg(&program).args(["--exact", test, "--nocapture", "--include-ignored"]).env(INSIDE, "1");
     pass(test, &must("run", Path::new("unshare, which is in util-linux"), command.output()));
 }
 
@@ -35,6 +35,11 @@ pub fn tmpfs(on: &Path, bytes: u64) {
 /// Gives a file system in memory another size, in bytes.
 pub fn grow(on: &Path, bytes: u64) {
     mount(on, &["-o", &format!("remount,size={bytes}")]);
+}
+
+/// Mounts the file system that a file holds on a folder. That takes root and a loop device.
+pub fn image(image: &Path, on: &Path) {
+    mount(on, &["-o", "loop", &image.to_string_lossy()]);
 }
 
 /// Mounts a folder on another one, so that it is in both places.
