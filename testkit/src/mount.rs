@@ -23,7 +23,7 @@ pub fn run(test: &str, body: impl FnOnce()) {
     if !crate::unprivileged::is_root() {
         command.arg("--map-root-user");
     }
-    command.arg(&program).args(["--exact", test, "--nocapture", "--include-ignored"]).env(INSIDE, "1");
+    command.arg(&program).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
     pass(test, &must("run", Path::new("unshare, which is in util-linux"), command.output()));
 }
 
