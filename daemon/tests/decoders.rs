@@ -105,7 +105,7 @@ fn bent_samples_are_refused_or_come_back_and_nothing_panics() {
             scope.spawn(|| {
                 while let Some(decoder) = decoders.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let (inputs, accepted) = torment(decoder, seed, duration);
-                    eprintln!("{}: {inputs} inputs from seed {seed}, {accepted} of them accepted", decoder.name);
+                    eprintln!("{}: {inputs} inputs from seed {seed} held, {accepted} of them accepted", decoder.name);
                     assert!(accepted < inputs, "nothing was ever refused");
                 }
             });

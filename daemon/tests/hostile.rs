@@ -130,7 +130,7 @@ fn hundreds_of_hostile_clients_neither_stop_nor_swell_the_daemon_nor_spoil_a_bac
     let end = wait_for_end(&socket, &job);
     let peak = peak_memory(&daemon);
     eprintln!(
-        "{clients} clients, seed {seed}: {tally}; {} connections kept; {answers} statuses answered meanwhile, {running} \
+        "{clients} clients from seed {seed} held: {tally}; {} connections kept; {answers} statuses answered meanwhile, {running} \
          of them while a job ran; at most {} MiB of memory",
         held.len(),
         peak >> 20
