@@ -6,8 +6,8 @@ use backup_proto::job::Priority;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    backup, cat, config, control, diff, events, find, jobs, ls, plan, restore, rpc, shell, snapshots, status, target,
-    verify, why,
+    backup, cat, config, control, diff, events, find, forget, jobs, ls, plan, restore, rpc, shell, snapshots, status,
+    target, verify, why,
 };
 
 /// Back up and restore with the backup daemon.
@@ -56,6 +56,7 @@ pub(crate) enum Command {
     Diff(diff::Diff),
     Cat(cat::Cat),
     Verify(verify::Verify),
+    Forget(forget::Forget),
     #[command(subcommand)]
     Target(target::Target),
     #[command(subcommand)]

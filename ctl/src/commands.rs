@@ -7,6 +7,7 @@ pub(crate) mod control;
 pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod find;
+pub(crate) mod forget;
 pub(crate) mod jobs;
 pub(crate) mod ls;
 pub(crate) mod plan;
@@ -56,6 +57,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Exit, Failure> {
         Command::Backup(command) => command.run(session),
         Command::Restore(command) => command.run(session),
         Command::Verify(command) => command.run(session),
+        Command::Forget(command) => command.run(session),
         Command::Status(command) => command.run(session),
         Command::Jobs(command) => command.run(session),
         Command::Job(command) => command.run(session),

@@ -269,9 +269,14 @@ fn whole_summary(session: &mut Session, detail: &JobDetail) -> Result<JobSummary
     Ok(summary)
 }
 
-/// Shows what a dry run would do; returns whether it was one.
+/// Shows what a dry run would do, or what a forget has removed; returns whether it was a dry run.
 fn show_planned(session: &mut Session, detail: &JobDetail) -> Result<bool, Failure> {
-    if !matches!(&detail.spec, JobSpec::Restore(spec) if spec.dry_run) {
+    let is_dry = match &detail.spec {
+        JobSpec::Restore(spec) => spec.dry_run,
+        JobSpec::Forget(spec) => spec.dry_run,
+        _ => false,
+    };
+    if !is_dry && !matches!(detail.spec, JobSpec::Forget(_)) {
         return Ok(false);
     }
     let id = &detail.job.id;
@@ -281,15 +286,15 @@ fn show_planned(session: &mut Session, detail: &JobDetail) -> Result<bool, Failu
             for item in items {
                 if out.is_json() {
                     let mut value = serde_json::to_value(&item).map_err(std::io::Error::other)?;
-                    value["type"] = "planned".into();
+                    value["type"] = if is_dry { "planned" } else { "removed" }.into();
                     value["job"] = json!(id);
                     out.json(&value)?;
                 } else {
-                    out.line(&planned_item(&item))?;
+                    out.line(&planned_item(&item, is_dry, out.zone()))?;
                 }
             }
             Ok(())
         },
     )?;
-    Ok(true)
+    Ok(is_dry)
 }

@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod follow;
 mod input;
+mod keep;
 mod render;
 mod report;
 mod session;

@@ -1,8 +1,9 @@
 //! How a job ended, in plain words: what is safe, what is missing and why, and what to do next.
 
 use backup_proto::job::{FailedItem, Job, JobId, JobKind, JobState, JobSummary, PlannedAction, PlannedItem};
+use jiff::tz::TimeZone;
 
-use crate::text::{count, plain, sentence, short_id, size};
+use crate::text::{count, plain, sentence, short_id, size, time};
 
 /// Failed items shown to a person; the command to see all is named below them.
 const SHOWN_MAX: usize = 10;
@@ -49,6 +50,10 @@ fn gain(job: &Job, summary: &JobSummary) -> Option<String> {
             let of = snapshot.as_deref().map(|id| format!(" from snapshot {}", short_id(id))).unwrap_or_default();
             Some(format!("Right in the destination: {files}, {bytes}{of}."))
         }
+        (JobKind::Forget, _) if is_usable => {
+            let place = job.target.as_deref().map(|target| format!(" from {target}")).unwrap_or_default();
+            Some(format!("Removed{place}: {}.", count(summary.files, "snapshot", "snapshots")))
+        }
         (JobKind::Verify, _) if is_usable => Some(format!("Checked: {bytes}.")),
         _ => None,
     }
@@ -62,6 +67,7 @@ fn missing(job: &Job, summary: &JobSummary) -> Vec<String> {
     let mut lines = vec![match job.kind {
         JobKind::Backup => "Not in this snapshot, or not whole:".to_owned(),
         JobKind::Restore => "Not restored, or not wholly:".to_owned(),
+        JobKind::Forget => "Not forgotten:".to_owned(),
         _ => "Not as it should be:".to_owned(),
     }];
     let mut last_advice = "";
@@ -105,6 +111,15 @@ fn next_steps(job: &Job, summary: &JobSummary) -> Vec<String> {
             format!("Try these items again, now or later: `backupctl retry {id}` leaves alone what is right already."),
             format!("Take them from another snapshot: `backupctl find '{name}'` shows which have them."),
         ],
+        (JobState::Partial, JobKind::Forget) => {
+            return vec![format!("Once that is right: `backupctl retry {id}`, or forget again as it says above.")];
+        }
+        (JobState::Succeeded, JobKind::Forget) if summary.files > 0 => {
+            return vec![
+                "How much room that makes is known only when data that nothing needs any more is looked for: `restic prune`."
+                    .to_owned(),
+            ];
+        }
         (JobState::Partial, _) => [
             "Back up again while the source of what is damaged still exists: it is stored anew.".to_owned(),
             "Check the drive and its connection; damage seldom comes alone.".to_owned(),
@@ -127,8 +142,19 @@ fn name_of(path: &str) -> Option<String> {
     (!name.contains(['\'', '\\', '*', '?', '['])).then(|| name.to_owned())
 }
 
-/// Says what a dry run would do with one item.
-pub(crate) fn planned_item(item: &PlannedItem) -> String {
+/// Says what a dry run would do with one item, or what was done with a snapshot.
+pub(crate) fn planned_item(item: &PlannedItem, is_dry: bool, zone: &TimeZone) -> String {
+    if let Some(snapshot) = &item.snapshot {
+        let verb = match (&item.action, is_dry) {
+            (PlannedAction::Delete, true) => "would remove",
+            (PlannedAction::Delete, false) => "removed",
+            _ => "would keep  ",
+        };
+        let (id, at) = (short_id(&snapshot.id), time(snapshot.time, zone));
+        let paths: Vec<String> = snapshot.paths.iter().map(ToString::to_string).collect();
+        let (host, paths, reasons) = (&snapshot.host, paths.join(" "), item.reasons.join(", "));
+        return format!("{verb}  {id}  {at}  {host}  {paths}  ({reasons})");
+    }
     let verb = match item.action {
         PlannedAction::Create => "would create",
         PlannedAction::Replace => "would replace",

@@ -6,6 +6,7 @@
 
 mod edit;
 mod file;
+mod keep;
 mod place;
 mod plan;
 mod problem;
@@ -22,8 +23,9 @@ use toml::de::DeTable;
 
 pub use edit::{EditError, NewPlan, NewTarget, add_plan, add_target};
 pub use file::{ConfigFile, check, read_text};
+pub use keep::{keep_of, policy_of, tag_lists};
 pub use place::Surroundings;
-pub use plan::{Keep, PlanConfig};
+pub use plan::PlanConfig;
 pub use problem::{ConfigError, Problem};
 pub use schedule::{Cron, Schedule, parse_schedule};
 pub use section::did_you_mean;

@@ -24,7 +24,8 @@ pub struct Job {
     /// What it does, as accepted: targets are filled in.
     pub spec: JobSpec,
     /// What the snapshots of a restore turned out to be, in the order of its items: `latest` and the beginning of an
-    /// id mean the same in every attempt. Empty until the first attempt has looked.
+    /// id mean the same in every attempt. Of a forget, what it has decided to remove. Empty until the first attempt has
+    /// looked.
     #[serde(default)]
     pub chosen: Vec<SnapshotQuery>,
     /// What a retry takes up; none when everything is done anew.
@@ -201,6 +202,11 @@ impl Job {
             }
             JobSpec::Verify(spec) if spec.read_data => format!("all data of {target}"),
             JobSpec::Verify(_) => format!("the structure of {target}"),
+            JobSpec::Forget(spec) => match (&spec.plan, &spec.snapshots[..]) {
+                (_, [_, ..]) => format!("{} of {target}", joined(spec.snapshots.iter().cloned())),
+                (Some(plan), _) => format!("snapshots of plan {plan} in {target}"),
+                (None, _) => format!("snapshots in {target}"),
+            },
             JobSpec::Unknown => "something this version does not know".into(),
         }
     }

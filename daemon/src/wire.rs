@@ -1,10 +1,16 @@
 //! The engine's words in those of the wire.
 
 use backup_engine::Error;
+use backup_engine::id::SnapshotId;
 use backup_engine::monitor::{self, ItemFailure};
+use backup_engine::retention::{Candidate, Judged};
+use backup_engine::snapshot::Snapshot as EngineSnapshot;
 use backup_proto::error::{Class, ErrorKind, RpcError};
 use backup_proto::job::{FailedItem, JobError, PlannedAction, PlannedItem};
 use backup_proto::path::WirePath;
+use backup_proto::snapshot::Snapshot;
+
+use crate::worker::find::{INCOMPLETE_TAG, PLAN_TAG};
 
 /// Returns the wire's word for a class.
 #[must_use]
@@ -88,5 +94,37 @@ pub fn planned_item(item: monitor::PlannedItem) -> PlannedItem {
         monitor::PlannedAction::Keep => PlannedAction::Keep,
         monitor::PlannedAction::Delete => PlannedAction::Delete,
     };
-    PlannedItem { path: WirePath::from(item.path), action, bytes: item.bytes }
+    PlannedItem { path: WirePath::from(item.path), action, bytes: item.bytes, snapshot: None, reasons: Vec::new() }
+}
+
+/// Returns what becomes of a snapshot as clients see it.
+#[must_use]
+pub fn judged_item(judged: &Judged, target: &str) -> PlannedItem {
+    let Candidate { id, snapshot: found, .. } = &judged.candidate;
+    PlannedItem {
+        path: WirePath::from(format!("snapshots/{id}").as_str()),
+        action: if judged.keep { PlannedAction::Keep } else { PlannedAction::Delete },
+        bytes: 0,
+        snapshot: Some(Box::new(snapshot(target, *id, found))),
+        reasons: judged.reasons.clone(),
+    }
+}
+
+/// Returns a snapshot as clients see it.
+#[must_use]
+pub fn snapshot(target: &str, id: SnapshotId, snapshot: &EngineSnapshot) -> Snapshot {
+    let summary = snapshot.summary.as_ref();
+    Snapshot {
+        id: id.to_string(),
+        target: target.to_owned(),
+        time: snapshot.time,
+        host: snapshot.hostname.clone(),
+        user: snapshot.username.clone(),
+        paths: snapshot.paths.iter().map(|path| WirePath::from(path.as_str())).collect(),
+        tags: snapshot.tags.clone(),
+        plan: snapshot.tags.iter().find_map(|tag| tag.strip_prefix(PLAN_TAG)).map(str::to_owned),
+        is_incomplete: snapshot.tags.iter().any(|tag| tag == INCOMPLETE_TAG),
+        files: summary.map(|summary| summary.total_files_processed),
+        bytes: summary.map(|summary| summary.total_bytes_processed),
+    }
 }

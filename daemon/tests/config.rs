@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use backup_proto::target::Keep;
 use backupd::config::{Config, ConfigFile, NewPlan, NewTarget, PasswordSource, Surroundings, check};
 
 fn surroundings() -> Surroundings {
@@ -114,19 +115,22 @@ fn added_sections_keep_comments_and_order() {
         password_command: None,
     })
     .expect("it is added");
+    let (within_daily, tags) = (Some("1y6m".to_owned()), vec!["a,b".to_owned()]);
+    let keep = Keep { last: Some(5), within_daily, tags, ..Keep::default() };
     file.add_plan(&NewPlan {
         name: "b".to_owned(),
         sources: vec!["~/b".to_owned()],
         targets: vec!["nas".to_owned()],
-        keep: vec![("last".to_owned(), 5)],
+        keep: Some(keep),
         ..NewPlan::default()
     })
     .expect("it is added");
     let text = fs::read_to_string(&path).expect("it is readable");
     let target = "\n[target.nas]\nurl = \"/mnt/nas\"\npassword-file = \"nas.key\"\n";
-    let plan = "\n[plan.b]\nsources = [\"~/b\"]\ntargets = [\"nas\"]\nkeep = { last = 5 }\n";
+    let keep = "{ last = 5, within-daily = \"1y 6 months\", tags = [\"a,b\"] }";
+    let plan = format!("\n[plan.b]\nsources = [\"~/b\"]\ntargets = [\"nas\"]\nkeep = {keep}\n");
     assert!(text.starts_with(before), "{text}");
-    assert!(text.contains(target) && text.contains(plan), "{text}");
+    assert!(text.contains(target) && text.contains(&plan), "{text}");
     assert_eq!(text.len(), before.len() + target.len() + plan.len(), "{text}");
     assert_eq!(file.current().expect("it loads").plans["b"].sources, [Path::new("/home/ann/b")]);
 }

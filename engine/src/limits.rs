@@ -72,6 +72,14 @@ pub const SCRYPT_WORK_MAX: u64 = 16 * SCRYPT_MEMORY_MAX;
 /// without a new timestamp; it is read again next time.
 pub const RACY_SECONDS: i64 = 2;
 
+/// The most snapshots that one run of `forget` decides to remove: the list is written down before the first one goes,
+/// and takes some hundred bytes for each. The next run takes the rest.
+pub const FORGET_MAX: usize = 10_000;
+
+/// After so many snapshots `forget` gives up its exclusive lock for a moment: removing them takes a local disk a second
+/// or so, and a slow one a minute, in which no other program can begin to work on the repository.
+pub const FORGET_STEP: usize = 500;
+
 /// A lock is refreshed when it is this old, in seconds: restic's.
 pub const LOCK_REFRESH_SECONDS: u64 = 5 * 60;
 

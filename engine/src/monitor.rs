@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Class, Error, Result, advice_for};
-use crate::id::{BlobHandle, PackId};
+use crate::id::{BlobHandle, PackId, SnapshotId};
+use crate::retention::Judged;
 
 /// How far an operation has come, or by how much it came further; all counts since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,6 +138,17 @@ pub trait Monitor: Send + Sync {
 
     /// Says something worth knowing that is no failure, once for each run: a sentence.
     fn notice(&self, _sentence: &str) {}
+
+    /// Called before the first of these snapshots is removed; must be durable when it returns.
+    ///
+    /// # Errors
+    /// An error stops the operation.
+    fn forgetting(&self, _snapshots: &[SnapshotId]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Says what became of a snapshot: of each that was removed, and in a dry run what would become of every one.
+    fn judged(&self, _judged: &Judged) {}
 
     /// Called before a pack is put into the storage; must be durable when it returns.
     ///

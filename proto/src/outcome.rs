@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Class, ErrorData};
 use crate::job::{JobId, JobState};
 use crate::path::WirePath;
+use crate::snapshot::Snapshot;
 
 /// Failed items that a summary carries at most; the rest is in the ledger (`job.failures`).
 pub const SUMMARY_FAILED_MAX: usize = 100;
@@ -53,19 +54,25 @@ pub struct FailedItem {
     pub advice: String,
 }
 
-/// What a dry run of a restore would do with one item.
+/// What a dry run would do with one item; also what a `forget` has done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedItem {
-    /// The path in the destination.
+    /// The path in the destination; for a snapshot, its file in the repository.
     pub path: WirePath,
     /// What would happen to it.
     pub action: PlannedAction,
     /// Bytes that would be written.
     #[serde(default)]
     pub bytes: u64,
+    /// The snapshot that would stay or go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Box<Snapshot>>,
+    /// Why it would stay or go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
 }
 
-/// What a restore would do.
+/// What would be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PlannedAction {
@@ -73,11 +80,11 @@ pub enum PlannedAction {
     Create,
     /// It is there, differs, and would be replaced.
     Replace,
-    /// It is there, differs, and would be kept.
+    /// It is there, differs, and would be kept; a snapshot that stays.
     Keep,
     /// It is there and right already.
     Unchanged,
-    /// It is not in the snapshot and would be deleted.
+    /// It is not in the snapshot and would be deleted; a snapshot that goes.
     Delete,
     /// An action this program does not know yet.
     #[serde(other)]
@@ -93,7 +100,7 @@ pub struct JobSummary {
     pub state: JobState,
     /// The snapshot that was made or restored.
     pub snapshot: Option<String>,
-    /// Files done.
+    /// Files done; of a `forget`, snapshots removed.
     pub files: u64,
     /// Backup: source bytes looked at. Restore: bytes now right in the destination.
     pub bytes: u64,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::JobKind;
 use crate::path::WirePath;
+use crate::target::Keep;
 
 /// What a job is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +17,8 @@ pub enum JobSpec {
     Restore(RestoreSpec),
     /// Check a target.
     Verify(VerifySpec),
+    /// Remove snapshots.
+    Forget(ForgetSpec),
     /// A kind this program does not know; a daemon refuses it.
     #[serde(other)]
     Unknown,
@@ -29,6 +32,7 @@ impl JobSpec {
             Self::Backup(_) => JobKind::Backup,
             Self::Restore(_) => JobKind::Restore,
             Self::Verify(_) => JobKind::Verify,
+            Self::Forget(_) => JobKind::Forget,
             Self::Unknown => JobKind::Unknown,
         }
     }
@@ -176,4 +180,46 @@ pub struct VerifySpec {
     pub target: Option<String>,
     /// Read and check all data, not only the structure.
     pub read_data: bool,
+}
+
+/// A removal of snapshots: of those that a rule gives no place to, or of named ones. Their data stays until a prune.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ForgetSpec {
+    /// Only snapshots of this plan; without `keep`, by the plan's own rule.
+    pub plan: Option<String>,
+    /// The target; absent: the plan's targets (one job each), or `local`.
+    pub target: Option<String>,
+    /// Unique prefixes of the ids of snapshots that are to go; empty: what the rule gives no place to.
+    pub snapshots: Vec<String>,
+    /// What is kept.
+    pub keep: Option<Box<Keep>>,
+    /// What the snapshots of a group have in common, among `host`, `paths` and `tags`; each group is judged by itself.
+    /// Absent: host and paths.
+    pub group_by: Option<Vec<GroupBy>>,
+    /// Only snapshots made on one of these hosts; empty: any.
+    pub hosts: Vec<String>,
+    /// Only snapshots that have all of these among their sources.
+    pub paths: Vec<WirePath>,
+    /// Only snapshots that have all tags of one of these lists, each with commas between its tags; empty: any.
+    pub tags: Vec<String>,
+    /// A source that shrank by more than half is meant to be so small.
+    pub confirm_shrunk: bool,
+    /// Change nothing; only say what would happen (`job.planned`).
+    pub dry_run: bool,
+}
+
+/// Something that the snapshots of a group have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupBy {
+    /// The machine.
+    Host,
+    /// The sources.
+    Paths,
+    /// The tags.
+    Tags,
+    /// Something this program does not know; a daemon refuses it.
+    #[serde(other)]
+    Unknown,
 }

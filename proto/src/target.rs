@@ -114,8 +114,9 @@ pub struct Plan {
     pub last_success: Option<Timestamp>,
 }
 
-/// How many snapshots to keep of each kind; what is absent keeps none of its kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How many snapshots to keep of each kind, and for how long; what is absent keeps none of its kind. A snapshot stays if
+/// any of these asks for it. An age is a text such as `30d` or `1y6m`, seen from the newest snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Keep {
     /// The newest.
@@ -136,4 +137,25 @@ pub struct Keep {
     /// The newest of each year.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yearly: Option<u32>,
+    /// All that are younger than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
+    /// The newest of each hour among those that are younger than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within_hourly: Option<String>,
+    /// The newest of each day among those that are younger than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within_daily: Option<String>,
+    /// The newest of each week among those that are younger than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within_weekly: Option<String>,
+    /// The newest of each month among those that are younger than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within_monthly: Option<String>,
+    /// The newest of each year among those that are younger than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within_yearly: Option<String>,
+    /// All that have every tag of one of these lists, each with commas between its tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }

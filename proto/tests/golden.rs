@@ -99,6 +99,8 @@ fn every_stored_result_is_read_and_written_without_loss() {
         ConditionsGet ConfigShow ConfigCheckNow
     };
     assert_eq!(seen, METHODS.iter().map(|method| method.name).collect(), "every method has a stored result");
+    let name = "job.planned.forget.result";
+    assert_reads::<<params::JobPlanned as Call>::Result>(&stored_result(name), name);
 }
 
 #[test]

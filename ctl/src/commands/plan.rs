@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 
 use crate::exit::Failure;
 use crate::input::{Base, request_id};
+use crate::keep::keep;
 use crate::render::Output;
 use crate::session::Session;
 use crate::text;
@@ -19,7 +20,7 @@ pub(crate) enum Plan {
     /// List plans.
     List,
     /// Add a plan to the configuration.
-    Add(Add),
+    Add(Box<Add>),
 }
 
 #[derive(Debug, Args)]
@@ -41,7 +42,8 @@ pub(crate) struct Add {
     /// When: 'every 1h', 'daily 02:30', a cron line, or 'continuous' [default: only when asked].
     #[arg(long, value_name = "TIMES")]
     schedule: Option<String>,
-    /// How many snapshots to keep, such as last=5,hourly=24,daily=7,weekly=5,monthly=12,yearly=3 [default: all].
+    /// Which snapshots to keep, such as last=5,daily=7,monthly=12 or within=30d; the words are those of `forget
+    /// --keep-…` [default: all].
     #[arg(long, value_name = "RULE", value_parser = keep)]
     keep: Option<Keep>,
 }
@@ -77,30 +79,10 @@ impl Add {
             exclude: self.exclude.clone(),
             targets: self.targets.clone(),
             schedule: self.schedule.clone(),
-            keep: self.keep,
+            keep: self.keep.clone(),
             ..Info::default()
         }
     }
-}
-
-/// Reads a keep rule.
-fn keep(text: &str) -> Result<Keep, String> {
-    let mut keep = Keep::default();
-    for part in text.split(',') {
-        let (name, number) = part.split_once('=').ok_or_else(|| format!("`{part}` is not like last=5"))?;
-        let number = number.trim().parse().map_err(|_| format!("`{number}` is not a number"))?;
-        let place = match name.trim() {
-            "last" => &mut keep.last,
-            "hourly" => &mut keep.hourly,
-            "daily" => &mut keep.daily,
-            "weekly" => &mut keep.weekly,
-            "monthly" => &mut keep.monthly,
-            "yearly" => &mut keep.yearly,
-            other => return Err(format!("`{other}` is none of last, hourly, daily, weekly, monthly, yearly")),
-        };
-        *place = Some(number);
-    }
-    Ok(keep)
 }
 
 fn row(plan: &Info, out: &Output) -> Vec<String> {
@@ -113,18 +95,4 @@ fn row(plan: &Info, out: &Output) -> Vec<String> {
         if plan.targets.is_empty() { "local".to_owned() } else { plan.targets.join(", ") },
         plan.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keep_rules_are_read_and_mistakes_named() {
-        let rule = keep("last=5, daily=7").unwrap();
-        assert_eq!((rule.last, rule.daily, rule.weekly), (Some(5), Some(7), None));
-        assert!(keep("last").unwrap_err().contains("last=5"));
-        assert!(keep("last=x").unwrap_err().contains("`x`"));
-        assert!(keep("often=1").unwrap_err().contains("often"));
-    }
 }

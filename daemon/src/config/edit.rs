@@ -5,9 +5,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
+use backup_proto::target::Keep;
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use super::file::read_text;
+use super::keep::age_in_words;
 use super::place::Surroundings;
 use super::problem::ConfigError;
 use super::{Config, DEFAULT_TARGET, valid_name};
@@ -38,8 +40,8 @@ pub struct NewPlan {
     pub targets: Vec<String>,
     /// When it is due.
     pub schedule: Option<String>,
-    /// How many snapshots of each kind are kept, as in `keep = { last = 5 }`.
-    pub keep: Vec<(String, u32)>,
+    /// What is kept, as in `keep = { last = 5 }`.
+    pub keep: Option<Keep>,
 }
 
 /// Why the config was not changed.
@@ -98,11 +100,37 @@ pub fn add_plan(path: &Path, surroundings: &Surroundings, new: &NewPlan) -> Resu
         }
     }
     insert_text(&mut table, "schedule", new.schedule.as_deref());
-    if !new.keep.is_empty() {
-        let counts = new.keep.iter().map(|(key, count)| (key.as_str(), Value::from(i64::from(*count))));
-        table.insert("keep", Item::Value(Value::InlineTable(counts.collect())));
+    if let Some(keep) = &new.keep {
+        table.insert("keep", Item::Value(Value::InlineTable(keep_table(keep))));
     }
     add_section(path, surroundings, "plan", &new.name, table)
+}
+
+/// Writes a rule in the words of the config.
+fn keep_table(keep: &Keep) -> InlineTable {
+    let counts = [
+        ("last", keep.last),
+        ("hourly", keep.hourly),
+        ("daily", keep.daily),
+        ("weekly", keep.weekly),
+        ("monthly", keep.monthly),
+        ("yearly", keep.yearly),
+    ];
+    let ages = [
+        ("within", &keep.within),
+        ("within-hourly", &keep.within_hourly),
+        ("within-daily", &keep.within_daily),
+        ("within-weekly", &keep.within_weekly),
+        ("within-monthly", &keep.within_monthly),
+        ("within-yearly", &keep.within_yearly),
+    ];
+    let counts = counts.into_iter().filter_map(|(key, count)| Some((key, Value::from(i64::from(count?)))));
+    let ages = ages.into_iter().filter_map(|(key, age)| Some((key, Value::from(age_in_words(age.as_deref()?)))));
+    let mut table: InlineTable = counts.chain(ages).collect();
+    if !keep.tags.is_empty() {
+        table.insert("tags", keep.tags.iter().map(String::as_str).collect::<Array>().into());
+    }
+    table
 }
 
 fn insert_text(table: &mut Table, key: &str, text: Option<&str>) {

@@ -1,15 +1,15 @@
 //! `[plan.NAME]`: which sources go to which targets, when, and how long they are kept.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
+use backup_engine::retention::Policy;
 use toml::de::DeTable;
 
+use super::keep;
 use super::place::{Refusal, Surroundings};
 use super::problem::Findings;
 use super::schedule::{Schedule, parse_schedule};
 use super::section::{Located, Section, Vocabulary, did_you_mean};
-use super::units::parse_duration;
 
 /// What a plan may hold.
 const VOCABULARY: Vocabulary = Vocabulary {
@@ -20,16 +20,13 @@ const VOCABULARY: Vocabulary = Vocabulary {
         "targets",
         "schedule",
         "keep",
+        "pinned",
         "one-file-system",
         "exclude-caches",
         "tags",
     ],
     refused: &[],
 };
-
-/// What `keep` may hold.
-const KEEP_VOCABULARY: Vocabulary =
-    Vocabulary { known: &["last", "hourly", "daily", "weekly", "monthly", "yearly", "within"], refused: &[] };
 
 /// A configured plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,32 +44,15 @@ pub struct PlanConfig {
     /// The same as the user wrote it.
     pub schedule_text: Option<String>,
     /// What is kept of its snapshots; none: all.
-    pub keep: Option<Keep>,
+    pub keep: Option<Policy>,
+    /// Beginnings of the ids of snapshots that are never forgotten.
+    pub pinned: Vec<String>,
     /// Whether folders on other devices are left out.
     pub one_file_system: bool,
     /// Whether folders with a `CACHEDIR.TAG` are left out.
     pub exclude_caches: bool,
     /// Tags of its snapshots.
     pub tags: Vec<String>,
-}
-
-/// What is kept of a plan's snapshots: a snapshot stays if any of these asks for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Keep {
-    /// The newest so many.
-    pub last: Option<u32>,
-    /// The newest of each of the last so many hours that have one.
-    pub hourly: Option<u32>,
-    /// The newest of each of the last so many days that have one.
-    pub daily: Option<u32>,
-    /// The newest of each of the last so many weeks that have one.
-    pub weekly: Option<u32>,
-    /// The newest of each of the last so many months that have one.
-    pub monthly: Option<u32>,
-    /// The newest of each of the last so many years that have one.
-    pub yearly: Option<u32>,
-    /// All that are younger than this.
-    pub within: Option<Duration>,
 }
 
 /// Reads one plan; notes what is wrong with it. `targets` are the names that may be used.
@@ -95,7 +75,8 @@ pub(super) fn read(
         let parsed = parse_schedule(&text.value).map_err(|problem| sentence(&section, "schedule", &problem));
         note(text.line, parsed, findings)
     });
-    let keep = section.table("keep", findings).map(|table| read_keep(&section, table, findings));
+    let keep = section.table("keep", findings).map(|table| keep::read(&section, table, findings));
+    let pinned = read_pinned(&section, findings);
     let one_file_system = section.flag("one-file-system", findings);
     let exclude_caches = section.flag("exclude-caches", findings);
     let tags = read_tags(&section, findings);
@@ -107,6 +88,7 @@ pub(super) fn read(
         schedule: flatten(schedule)?,
         schedule_text,
         keep: flatten(keep)?,
+        pinned: pinned?,
         one_file_system,
         exclude_caches,
         tags: tags?,
@@ -127,7 +109,7 @@ fn note<T>(line: usize, result: Result<T, Refusal>, findings: &mut Findings<'_>)
 }
 
 /// Makes a refusal of "what is wrong; what to do instead".
-fn sentence(section: &Section<'_>, key: &str, problem: &str) -> Refusal {
+pub(super) fn sentence(section: &Section<'_>, key: &str, problem: &str) -> Refusal {
     let (what, advice) = problem.split_once("; ").unwrap_or((problem, "correct it"));
     let mut advice = advice.to_owned();
     advice[..1].make_ascii_uppercase();
@@ -196,39 +178,15 @@ fn read_tags(section: &Section<'_>, findings: &mut Findings<'_>) -> Option<Vec<S
     tags.into_iter().collect()
 }
 
-fn read_keep(plan: &Section<'_>, table: Located<&DeTable<'_>>, findings: &mut Findings<'_>) -> Option<Keep> {
-    let section = Section::open(format!("`keep` in {}", plan.name()), table, &KEEP_VOCABULARY, findings);
-    if table.value.is_empty() {
-        let advice = "Say what is kept, as in `keep = { last = 5, daily = 7 }`, or remove it to keep all.";
-        findings.add(section.line(), format!("{} keeps nothing.", section.name()), advice);
-        return None;
-    }
-    let mut wrong = false;
-    let mut count = |key, findings: &mut Findings<'_>| {
-        let number = section.number(key, findings)?;
-        let count = u32::try_from(number.value).ok().filter(|count| *count > 0);
-        if count.is_none() {
-            let message = format!("`{key}` in {} is {}.", section.name(), number.value);
-            findings.add(number.line, message, "Write a number from 1 on, or remove it.");
-            wrong = true;
+fn read_pinned(section: &Section<'_>, findings: &mut Findings<'_>) -> Option<Vec<String>> {
+    let check = |id: Located<String>, findings: &mut Findings<'_>| {
+        let is_id = (8..=64).contains(&id.value.len()) && id.value.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_id {
+            let message = format!("`{}` in `pinned` of {} is no snapshot's id.", id.value, section.name());
+            findings.add(id.line, message, "Write at least the first 8 digits, as `backupctl snapshots` shows them.");
         }
-        count
+        is_id.then_some(id.value)
     };
-    let keep = Keep {
-        last: count("last", findings),
-        hourly: count("hourly", findings),
-        daily: count("daily", findings),
-        weekly: count("weekly", findings),
-        monthly: count("monthly", findings),
-        yearly: count("yearly", findings),
-        within: None,
-    };
-    let within = section.text("within", findings).map(|text| {
-        let parsed = parse_duration(&text.value).map_err(|problem| sentence(&section, "within", &problem));
-        note(text.line, parsed, findings)
-    });
-    if wrong {
-        return None;
-    }
-    Some(Keep { within: flatten(within)?, ..keep })
+    let ids: Vec<_> = section.texts("pinned", findings).into_iter().map(|id| check(id, findings)).collect();
+    ids.into_iter().collect()
 }

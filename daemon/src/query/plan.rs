@@ -4,10 +4,10 @@ use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::page::{Page, PageBuilder};
 use backup_proto::params::{PlanAdded, PlanList};
 use backup_proto::path::WirePath;
-use backup_proto::target::{Keep, Plan};
+use backup_proto::target::Plan;
 
 use super::config::{edit_error, utf8};
-use crate::config::{NewPlan, PlanConfig};
+use crate::config::{NewPlan, PlanConfig, keep_of};
 use crate::context::Context;
 use crate::supervisor::{State, next_run};
 
@@ -33,7 +33,7 @@ pub(super) fn add(plan: &Plan, context: &Context) -> Result<PlanAdded, RpcError>
         exclude: plan.exclude.clone(),
         targets: plan.targets.clone(),
         schedule: plan.schedule.clone(),
-        keep: plan.keep.as_ref().map(counts).unwrap_or_default(),
+        keep: plan.keep.clone(),
     };
     context.config_file().add_plan(&new).map_err(|error| edit_error(&error))?;
     let config = context.config();
@@ -44,18 +44,6 @@ pub(super) fn add(plan: &Plan, context: &Context) -> Result<PlanAdded, RpcError>
     Ok(PlanAdded { plan: view(&plan.name, added), config: WirePath::from(context.config_file().path()) })
 }
 
-fn counts(keep: &Keep) -> Vec<(String, u32)> {
-    let all = [
-        ("last", keep.last),
-        ("hourly", keep.hourly),
-        ("daily", keep.daily),
-        ("weekly", keep.weekly),
-        ("monthly", keep.monthly),
-        ("yearly", keep.yearly),
-    ];
-    all.into_iter().filter_map(|(name, count)| Some((name.to_owned(), count?))).collect()
-}
-
 fn view(name: &str, plan: &PlanConfig) -> Plan {
     Plan {
         name: name.to_owned(),
@@ -63,14 +51,7 @@ fn view(name: &str, plan: &PlanConfig) -> Plan {
         exclude: plan.exclude.clone(),
         targets: plan.targets.clone(),
         schedule: plan.schedule_text.clone(),
-        keep: plan.keep.as_ref().map(|keep| Keep {
-            last: keep.last,
-            hourly: keep.hourly,
-            daily: keep.daily,
-            weekly: keep.weekly,
-            monthly: keep.monthly,
-            yearly: keep.yearly,
-        }),
+        keep: plan.keep.as_ref().map(keep_of),
         next_run: None,
         last_success: None,
     }

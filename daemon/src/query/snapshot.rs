@@ -5,12 +5,12 @@ use backup_engine::snapshot::{Snapshot as EngineSnapshot, SnapshotQuery};
 use backup_proto::error::RpcError;
 use backup_proto::page::{Page, PageBuilder};
 use backup_proto::params::SnapshotList;
-use backup_proto::path::WirePath;
 use backup_proto::snapshot::Snapshot;
 
 use crate::context::Context;
 use crate::targets::TargetError;
-use crate::worker::find::{INCOMPLETE_TAG, PLAN_TAG, plan_tag};
+use crate::wire;
+use crate::worker::find::plan_tag;
 
 pub(super) fn list(params: &SnapshotList, context: &Context) -> Result<Page<Snapshot>, RpcError> {
     let filter = SnapshotQuery {
@@ -38,7 +38,7 @@ pub(super) fn list(params: &SnapshotList, context: &Context) -> Result<Page<Snap
                 skipping = Some(after).filter(|after| *after != text);
                 continue;
             }
-            if !builder.push(format!("{target}/{text}"), view(&target, *id, snapshot)) {
+            if !builder.push(format!("{target}/{text}"), wire::snapshot(&target, *id, snapshot)) {
                 return Ok(builder.finish());
             }
         }
@@ -74,21 +74,4 @@ pub(super) fn snapshots_of(target: Option<&str>, context: &Context) -> Result<Ve
 fn list_target(name: &str, context: &Context) -> Result<Listed, TargetError> {
     let (_, repository) = context.targets.open_existing(name)?;
     Ok(repository.snapshots().map_err(TargetError::engine(name))?.list)
-}
-
-fn view(target: &str, id: SnapshotId, snapshot: &EngineSnapshot) -> Snapshot {
-    let summary = snapshot.summary.as_ref();
-    Snapshot {
-        id: id.to_string(),
-        target: target.to_owned(),
-        time: snapshot.time,
-        host: snapshot.hostname.clone(),
-        user: snapshot.username.clone(),
-        paths: snapshot.paths.iter().map(|path| WirePath::from(path.as_str())).collect(),
-        tags: snapshot.tags.clone(),
-        plan: snapshot.tags.iter().find_map(|tag| tag.strip_prefix(PLAN_TAG)).map(str::to_owned),
-        is_incomplete: snapshot.tags.iter().any(|tag| tag == INCOMPLETE_TAG),
-        files: summary.map(|summary| summary.total_files_processed),
-        bytes: summary.map(|summary| summary.total_bytes_processed),
-    }
 }

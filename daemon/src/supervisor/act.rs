@@ -2,7 +2,7 @@
 
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::event::{DaemonEvent, EventBody};
-use backup_proto::job::{Job as JobView, JobId, JobState, Priority};
+use backup_proto::job::{Job as JobView, JobId, JobKind, JobState, Priority};
 use backup_proto::params::DaemonPaused;
 use backup_proto::status::Pause;
 use jiff::{SignedDuration, Timestamp};
@@ -73,6 +73,10 @@ pub(super) fn retry(state: &mut State, step: &mut Step, wanted: &JobId, now: Now
     }
     state.change_job(step, &id, |job| {
         job.again = job.left_undone();
+        if was == JobState::Partial && job.spec.kind() == JobKind::Forget {
+            // Somebody has seen what was held back: what goes is decided anew.
+            job.chosen.clear();
+        }
         job.set_state(JobState::Queued);
         job.not_before = None;
         job.failures = 0;

@@ -3,7 +3,7 @@
 use backup_proto::job::{JobError, JobId, JobState, JobSummary, SUMMARY_FAILED_MAX};
 use jiff::Timestamp;
 
-use super::{State, Step, note_room, plans};
+use super::{State, Step, forget, note_room, plans};
 use crate::backoff;
 use crate::clock::Now;
 use crate::job::{Ended, How, Job, Totals};
@@ -19,6 +19,7 @@ pub(super) fn finish(state: &mut State, step: &mut Step, id: &JobId, ended: Ende
     }
     state.change_job(step, id, |job| settle(job, ended, now.wall));
     plans::note_success(state, step, id, now.wall);
+    forget::queue_after(state, step, id, now.wall);
 }
 
 fn settle(job: &mut Job, ended: Ended, now: Timestamp) {

@@ -11,6 +11,7 @@ mod act;
 mod clocks;
 mod decide;
 mod finish;
+mod forget;
 mod load;
 mod plans;
 mod requests;

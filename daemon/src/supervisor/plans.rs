@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use backup_proto::job::{JobId, JobState, Priority};
+use backup_proto::job::{JobId, JobKind, JobState, Priority};
 use backup_proto::spec::{BackupSpec, JobSpec};
 use jiff::Timestamp;
 
 use super::state::{PLAN, SUCCESS, State, json};
 use super::{Step, submit};
 use crate::config::Schedule;
+use crate::job::Job;
 use crate::schedule;
 use crate::store::Change;
 
@@ -38,9 +39,10 @@ pub(super) fn queue_due(state: &mut State, step: &mut Step, now: Timestamp) -> O
 
 /// Notes when a job of a plan has left a usable snapshot.
 pub(super) fn note_success(state: &mut State, step: &mut Step, id: &JobId, now: Timestamp) {
-    let Some(job) = state.job(id).filter(|job| matches!(job.state, JobState::Succeeded | JobState::Partial)) else {
-        return;
+    let is_success = |job: &&Arc<Job>| {
+        job.spec.kind() == JobKind::Backup && matches!(job.state, JobState::Succeeded | JobState::Partial)
     };
+    let Some(job) = state.job(id).filter(is_success) else { return };
     let Some(plan) = job.plan.clone() else { return };
     step.changes.push(Change::set(format!("{SUCCESS}{plan}"), json(&now)));
     state.successes.insert(plan, now);
@@ -82,7 +84,10 @@ fn set_last(state: &mut State, step: &mut Step, name: &str, now: Timestamp) {
 
 /// Queues a plan for one target, unless it is in the queue already.
 fn queue_one(state: &mut State, step: &mut Step, plan: &str, target: &str, now: Timestamp) {
-    let is_there = |job: &crate::job::Job| job.plan.as_deref() == Some(plan) && job.target.as_deref() == Some(target);
+    let is_there = |job: &Job| {
+        let is_backup = job.spec.kind() == JobKind::Backup;
+        is_backup && job.plan.as_deref() == Some(plan) && job.target.as_deref() == Some(target)
+    };
     if state.active.values().any(|job| is_there(job)) {
         return;
     }

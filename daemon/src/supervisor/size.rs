@@ -56,6 +56,11 @@ fn weight(spec: &JobSpec) -> usize {
             let item = |item: &RestoreItem| size_of::<RestoreItem>() + item.inside.as_ref().map_or(0, path);
             spec.items.iter().map(item).sum::<usize>() + texts(&spec.include) + texts(&spec.exclude)
         }
+        JobSpec::Forget(spec) => {
+            let keep = spec.keep.as_ref().map_or(0, |keep| texts(&keep.tags));
+            let lists = [&spec.snapshots, &spec.hosts, &spec.tags];
+            spec.paths.iter().map(path).sum::<usize>() + lists.iter().map(|list| texts(list)).sum::<usize>() + keep
+        }
         JobSpec::Verify(_) | JobSpec::Unknown => 0,
     }
 }

@@ -8,11 +8,11 @@ use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::job::{JobState, Priority};
 use backup_proto::params::JobSubmit;
 use backup_proto::path::WirePath;
-use backup_proto::spec::{BackupSpec, Destination, JobSpec, RestoreSpec, SnapshotQuery, VerifySpec};
+use backup_proto::spec::{BackupSpec, Destination, ForgetSpec, JobSpec, RestoreSpec, SnapshotQuery, VerifySpec};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{State, Step, size};
-use crate::config::DEFAULT_TARGET;
+use super::{State, Step, forget, size};
+use crate::config::{DEFAULT_TARGET, PlanConfig};
 use crate::inbox::Caller;
 use crate::job::Job;
 
@@ -83,7 +83,7 @@ pub(super) fn new_job(
     now: Timestamp,
 ) -> Job {
     let plan = match &spec {
-        JobSpec::Backup(spec) => spec.plan.clone(),
+        JobSpec::Backup(BackupSpec { plan, .. }) | JobSpec::Forget(ForgetSpec { plan, .. }) => plan.clone(),
         _ => None,
     };
     Job {
@@ -121,6 +121,7 @@ fn specs(state: &State, spec: &JobSpec) -> Result<Vec<(JobSpec, Option<String>)>
             let spec = VerifySpec { target: Some(target.clone()), ..spec.clone() };
             Ok(vec![(JobSpec::Verify(spec), Some(target))])
         }
+        JobSpec::Forget(spec) => forget::specs(state, spec),
         JobSpec::Unknown => {
             let message = "this daemon does not know such a job";
             Err(RpcError::new(ErrorKind::InvalidParams, message, "Use a client and a daemon of the same release."))
@@ -136,17 +137,7 @@ fn backup(state: &State, spec: &BackupSpec) -> Result<Vec<(JobSpec, Option<Strin
         None if spec.sources.is_empty() => {
             return Err(invalid("there is nothing to back up", "Name a plan or at least one path."));
         }
-        Some(plan) => match state.config.plans.get(plan) {
-            Some(plan) => plan.targets.clone(),
-            None => {
-                let message = format!("there is no plan `{plan}`");
-                return Err(RpcError::new(
-                    ErrorKind::PlanNotFound,
-                    message,
-                    "`backupctl plan list` shows what there is.",
-                ));
-            }
-        },
+        Some(plan) => find_plan(state, plan)?.targets.clone(),
         None => {
             spec.sources.iter().try_for_each(check_absolute)?;
             vec![DEFAULT_TARGET.to_owned()]
@@ -182,7 +173,14 @@ fn restore(state: &State, spec: &RestoreSpec) -> Result<Vec<(JobSpec, Option<Str
     Ok(vec![(JobSpec::Restore(spec.clone()), target)])
 }
 
-fn check_target(state: &State, target: &str) -> Result<(), RpcError> {
+pub(super) fn find_plan<'s>(state: &'s State, plan: &str) -> Result<&'s PlanConfig, RpcError> {
+    state.config.plans.get(plan).ok_or_else(|| {
+        let message = format!("there is no plan `{plan}`");
+        RpcError::new(ErrorKind::PlanNotFound, message, "`backupctl plan list` shows what there is.")
+    })
+}
+
+pub(super) fn check_target(state: &State, target: &str) -> Result<(), RpcError> {
     if target == DEFAULT_TARGET || state.config.targets.contains_key(target) {
         return Ok(());
     }
@@ -198,7 +196,7 @@ fn check_patterns(patterns: &[String]) -> Result<(), RpcError> {
     }
 }
 
-fn check_absolute(path: &WirePath) -> Result<(), RpcError> {
+pub(super) fn check_absolute(path: &WirePath) -> Result<(), RpcError> {
     let path: &Path = path.as_path();
     if path.is_absolute() {
         return Ok(());
@@ -207,7 +205,7 @@ fn check_absolute(path: &WirePath) -> Result<(), RpcError> {
     Err(invalid(&format!("`{}` is not a full path", WirePath::from(path)), "Write it from `/` on."))
 }
 
-fn invalid(message: &str, advice: &str) -> RpcError {
+pub(super) fn invalid(message: &str, advice: &str) -> RpcError {
     RpcError::new(ErrorKind::InvalidParams, message, advice)
 }
 

@@ -26,6 +26,10 @@ pub(super) struct KnownTarget {
     pub(super) last_success: Option<Timestamp>,
     /// Whether the last backup's sources were, at least partly, on the device that the target is on.
     pub(super) same_device: bool,
+    /// The time of the newest snapshot that a forget has looked at without holding anything back, by the plan whose
+    /// snapshots it looked at; without a plan the name is empty.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) forgotten: BTreeMap<String, Timestamp>,
 }
 
 /// The record of all targets by name.

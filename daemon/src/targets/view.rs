@@ -64,6 +64,24 @@ impl Targets {
         })
     }
 
+    /// Returns the time of the newest snapshot of a plan that a forget has looked at: how much its source held up to
+    /// then was found to be right, or somebody has said that it is.
+    #[must_use]
+    pub fn last_forgotten(&self, name: &str, plan: &str) -> Option<Timestamp> {
+        self.known.get(name)?.forgotten.get(plan).copied()
+    }
+
+    /// Remembers that a forget has looked at the snapshots of a plan up to this time and held nothing back.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn note_forgotten(&self, name: &str, plan: &str, newest: Timestamp) -> Result<()> {
+        self.known.update(name, |known| {
+            let time = known.forgotten.entry(plan.to_owned()).or_insert(newest);
+            *time = newest.max(*time);
+        })
+    }
+
     /// Remembers how a target was found.
     pub(super) fn note_look(&self, place: &Place, error: Option<&TargetError>) {
         let state = match error {

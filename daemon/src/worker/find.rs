@@ -22,6 +22,9 @@ pub const INCOMPLETE_TAG: &str = "backupd:incomplete";
 /// `latest` is it only if there is no other.
 pub const INTERRUPTED_TAG: &str = "backupd:interrupted";
 
+/// How the tag begins that keeps a snapshot from being forgotten; the date until which it does follows.
+pub const HOLD_TAG: &str = "backupd:hold=";
+
 /// Returns whether a snapshot is what an interrupted backup has left.
 #[must_use]
 pub fn is_interrupted(snapshot: &Snapshot) -> bool {

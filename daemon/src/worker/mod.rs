@@ -4,6 +4,7 @@ mod again;
 mod attempt;
 mod backup;
 pub mod find;
+mod forget;
 pub mod packs;
 pub mod reporter;
 mod restore;

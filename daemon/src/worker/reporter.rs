@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
+use backup_engine::id::SnapshotId;
 use backup_engine::monitor::{self, ItemFailure, PackRecord, Progress};
+use backup_engine::retention::Judged;
 use backup_engine::{Gate, Monitor};
 use backup_proto::job::{FailedItem, JobId, PlannedItem, SUMMARY_FAILED_MAX};
 use backup_proto::spec::SnapshotQuery;
 
 use super::packs::PackJournal;
 use crate::clock::Clock;
+use crate::config::DEFAULT_TARGET;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::inbox::{Event, Inbox, News};
@@ -23,6 +26,7 @@ use crate::wire;
 pub struct Reporter {
     job: JobId,
     attempt: u32,
+    target: String,
     inbox: Inbox,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -66,13 +70,20 @@ impl Reporter {
             shortage: None,
         };
         let (state, packs) = (Mutex::new(state), Mutex::new(packs));
-        let reporter = Self { job: job.id.clone(), attempt, inbox, clock, state, packs, folder, gate: gate.clone() };
+        let target = job.target.clone().unwrap_or_else(|| DEFAULT_TARGET.to_owned());
+        let reporter =
+            Self { job: job.id.clone(), attempt, target, inbox, clock, state, packs, folder, gate: gate.clone() };
         Ok((reporter, adopt))
     }
 
     /// Tells whether the lists have every entry, as far as there was room for them.
     pub fn has_all(&self) -> bool {
         !self.state().lacks_entries
+    }
+
+    /// Tells whether any item could not be done.
+    pub fn has_failures(&self) -> bool {
+        self.state().failed_count > 0
     }
 
     /// Returns why this attempt was stopped, if it was for lack of room.
@@ -182,6 +193,23 @@ impl Monitor for Reporter {
 
     fn planned(&self, item: monitor::PlannedItem) {
         let written = self.state().planned.append(&wire::planned_item(item));
+        self.note_ledger(written);
+    }
+
+    fn forgetting(&self, snapshots: &[SnapshotId]) -> backup_engine::Result<()> {
+        let target = Some(self.target.clone());
+        let chosen = |id: &SnapshotId| SnapshotQuery {
+            snapshot: id.to_string(),
+            target: target.clone(),
+            plan: None,
+            host: None,
+            path: None,
+        };
+        self.choose(snapshots.iter().map(chosen).collect())
+    }
+
+    fn judged(&self, judged: &Judged) {
+        let written = self.state().planned.append(&wire::judged_item(judged, &self.target));
         self.note_ledger(written);
     }
 

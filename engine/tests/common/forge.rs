@@ -75,6 +75,13 @@ impl Forge {
         self.write(FileKind::Key, id, contents);
     }
 
+    /// Puts another config in the place of the one there is.
+    pub(crate) fn replace_config(&mut self, plain: &[u8]) {
+        self.storage.remove(&FileName::CONFIG).expect("memory forgets everything");
+        let sealed = self.seal(plain);
+        self.storage.write(&FileName::CONFIG, &mut Bytes::new(&sealed)).expect("memory takes everything");
+    }
+
     /// Seals with the repository's key; the nonce need not be random to deceive.
     pub(crate) fn seal(&self, plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; 16] = array(&sha256(plain)[..16]);

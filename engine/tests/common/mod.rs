@@ -4,6 +4,7 @@
 
 pub(crate) mod damaged;
 pub(crate) mod forge;
+pub(crate) mod history;
 pub(crate) mod moment;
 pub(crate) mod rustic;
 pub(crate) mod trap;
