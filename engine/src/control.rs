@@ -1,5 +1,6 @@
 //! The one handle by which a running operation is steered from outside: run, pause, suspend, cancel.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ pub struct Gate {
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// Whether threads have to look at the state: a gate that stands open is passed without the lock.
+    closed: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -82,6 +85,9 @@ impl Gate {
     /// # Errors
     /// [`Error::Cancelled`] or [`Error::Suspended`] when the operation is to end.
     pub fn check(&self) -> Result<()> {
+        if !self.inner.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let mut state = self.lock();
         loop {
             match state.state {
@@ -119,6 +125,7 @@ impl Gate {
         };
         if allowed {
             state.state = wanted;
+            self.inner.closed.store(wanted != GateState::Run, Ordering::SeqCst);
             self.inner.changed.notify_all();
         }
     }
