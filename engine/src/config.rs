@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::chunker::{Chunker, ChunkerParams};
 use crate::error::{Error, Result};
 use crate::id::{BlobKind, RepositoryId};
-use crate::limits::{CHUNK_MASK_BITS, CHUNK_MAX, CHUNK_MIN, PACK_SIZE, PACK_SIZE_MAX};
+use crate::limits::{CHUNK_MASK_BITS, CHUNK_MAX, CHUNK_MIN, COMPRESSION_LEVEL, PACK_SIZE, PACK_SIZE_MAX};
 
 /// The versions of the format that are read and written.
 pub const VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
@@ -110,7 +110,7 @@ impl Config {
     pub fn compression_level(&self) -> Option<i32> {
         match (self.version, self.compression) {
             (1, _) | (_, Some(0)) => None,
-            (_, level) => Some(level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL).clamp(-7, 22)),
+            (_, level) => Some(level.unwrap_or(COMPRESSION_LEVEL).clamp(-7, 22)),
         }
     }
 

@@ -3,6 +3,9 @@
 /// The most bytes a thread reads from a source file between two looks at the gate.
 pub const READ_STEP: usize = 256 * 1024;
 
+/// A thread says what it has done after so many small files or folders, in one sentence for all of them.
+pub const FILES_A_STEP: u64 = 64;
+
 /// The most bytes of a transfer that go to the storage between two looks at the gate and the throttle, so that a
 /// whole pack is no burst.
 pub const WRITE_STEP: usize = 16 * 1024;
@@ -36,6 +39,10 @@ pub const DATA_BLOB_MAX: usize = 16 * CHUNK_MAX;
 /// The most entries that are read of one folder: some 1.5 GB of memory. A blob of [`BLOB_MAX`] bytes could hold ten
 /// times as many.
 pub const FOLDER_ENTRIES_MAX: usize = 4_000_000;
+
+/// zstd's level where the repository's config names none: it takes 30 % less time than level 3, restic's, and what it
+/// makes of source code, programs and logs is 2 to 3 % larger; of files of some kilobytes, no larger.
+pub const COMPRESSION_LEVEL: i32 = 1;
 
 /// How many bytes beyond its length at the start are read of a file that grows meanwhile. One that grows as fast as
 /// it is read would have no end.

@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 /// By how much sealing makes bytes longer.
 pub const OVERHEAD: usize = 32;
 
-const NONCE: usize = 16;
-const MAC: usize = 16;
+pub(crate) const NONCE: usize = 16;
+pub(crate) const MAC: usize = 16;
 
 /// The three secrets that seal every file and blob of a repository.
 #[derive(Clone)]
@@ -51,11 +51,23 @@ impl SealKey {
         out.reserve_exact(plain.len() + OVERHEAD);
         out.extend_from_slice(&nonce);
         out.extend_from_slice(plain);
-        let ciphertext = &mut out[start + NONCE..];
-        self.apply(&nonce, ciphertext);
-        let mac = self.mac_of(&nonce, ciphertext);
+        let mac = self.encrypt(&nonce, &mut out[start + NONCE..]);
         out.extend_from_slice(&mac);
         Ok(())
+    }
+
+    /// Seals what lies behind room for the nonce, and appends the MAC. The nonce must not be used again.
+    pub(crate) fn seal_in_place(&self, nonce: [u8; NONCE], bytes: &mut Vec<u8>) {
+        let (room, plain) = bytes.split_at_mut(NONCE);
+        room.copy_from_slice(&nonce);
+        let mac = self.encrypt(&nonce, plain);
+        bytes.extend_from_slice(&mac);
+    }
+
+    /// Encrypts in place; returns the MAC.
+    fn encrypt(&self, nonce: &[u8; NONCE], bytes: &mut [u8]) -> [u8; MAC] {
+        self.apply(nonce, bytes);
+        self.mac_of(nonce, bytes)
     }
 
     /// Returns the sealed form of `plain`.
@@ -92,6 +104,34 @@ impl SealKey {
         key[..16].copy_from_slice(&self.mac_r);
         key[16..].copy_from_slice(&block);
         Poly1305::new(&key.into()).compute_unpadded(ciphertext).into()
+    }
+}
+
+/// Nonces for one thread, taken from the system's randomness many at a time: a call for each costs as much as sealing a
+/// small blob.
+pub(crate) struct Nonces {
+    random: [u8; NONCE * Self::MANY],
+    /// Bytes of it that were not used yet.
+    left: usize,
+}
+
+impl Nonces {
+    const MANY: usize = 64;
+
+    /// Returns a nonce that was not used before.
+    pub(crate) fn next(&mut self) -> Result<[u8; NONCE]> {
+        if self.left == 0 {
+            fill_random(&mut self.random)?;
+            self.left = self.random.len();
+        }
+        self.left -= NONCE;
+        Ok(*self.random[self.left..].first_chunk().expect("a whole number of nonces is left"))
+    }
+}
+
+impl Default for Nonces {
+    fn default() -> Self {
+        Self { random: [0; NONCE * Self::MANY], left: 0 }
     }
 }
 
@@ -139,6 +179,14 @@ mod tests {
             assert!(SealKey::generate().unwrap().open(sealed).is_none());
         }
         assert!(key.open(vec![0; OVERHEAD - 1]).is_none());
+    }
+
+    #[test]
+    fn no_nonce_is_used_twice() {
+        let mut nonces = Nonces::default();
+        let count = 3 * Nonces::MANY + 1;
+        let used: std::collections::HashSet<_> = (0..count).map(|_| nonces.next().unwrap()).collect();
+        assert_eq!(used.len(), count);
     }
 
     #[test]

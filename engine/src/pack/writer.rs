@@ -56,7 +56,6 @@ pub(crate) struct BlobSaver<'a> {
     spare: Mutex<Vec<Vec<u8>>>,
     unindexed: Mutex<Vec<PackRecord>>,
     added: Mutex<Blobs>,
-    level: Option<i32>,
 }
 
 impl<'a> BlobSaver<'a> {
@@ -79,14 +78,13 @@ impl<'a> BlobSaver<'a> {
             spare: Mutex::default(),
             unindexed: Mutex::default(),
             added: Mutex::default(),
-            level: repository.config().compression_level(),
         };
         (saver, to_write)
     }
 
     /// Makes what a thread needs to hand in blobs.
     pub(crate) fn sealer(&self) -> Result<Sealer> {
-        Sealer::new(self.level)
+        Sealer::new(self.repository.config())
     }
 
     /// Stores a blob unless it is known.
