@@ -15,7 +15,7 @@ use crate::chunker::CutSearch;
 use crate::error::{Class, Error, Result};
 use crate::id::BlobId;
 use crate::limits::{GROWTH_MAX, READ_STEP};
-use crate::monitor::{ItemFailure, Progress};
+use crate::monitor::ItemFailure;
 use crate::source::handle::Place;
 use crate::source::meta::{complete, describe};
 use crate::source::walk::{Folder, OpenFile};
@@ -58,7 +58,7 @@ impl Worker<'_, '_> {
     /// Reads a file and stores it. What goes wrong with the file is reported; errors are those that end the backup.
     pub(super) fn store_file(&mut self, task: FileTask, tasks: &Tasks) -> Result<()> {
         let FileTask { folder, name, path, slot, known } = task;
-        self.session.check()?;
+        self.step(0)?;
         self.session.monitor.current(&path);
         let opened = match folder.open_file(&name) {
             Ok(opened) => opened,
@@ -106,13 +106,13 @@ impl Worker<'_, '_> {
 
     /// Appends what one read gives; returns whether the file is at its end.
     fn read_step(&mut self, reading: &mut Reading<'_>, data: &mut Vec<u8>) -> Result<bool, ReadError> {
-        self.session.check().map_err(ReadError::Fatal)?;
         let step = match reading.size.checked_sub(reading.length) {
             // One byte more than the file should have left tells its end without another read.
             Some(left) => usize::try_from(left).unwrap_or(READ_STEP).saturating_add(1).min(READ_STEP),
             // It grows, or it is one of the system's, whose length is not known.
             None => READ_STEP,
         };
+        self.step(step).map_err(ReadError::Fatal)?;
         let start = data.len();
         self.session.buffers.grow(data, step);
         data.resize(start + step, 0);
@@ -125,8 +125,8 @@ impl Worker<'_, '_> {
         };
         data.truncate(start + read);
         reading.length += read as u64;
-        self.session.count(|counts| counts.bytes += read as u64);
-        self.session.monitor.progress(&Progress { bytes: read as u64, ..Progress::default() });
+        self.tally.counts.bytes += read as u64;
+        self.tally.progress.bytes += read as u64;
         let is_whole = read < step && reading.length >= reading.size;
         Ok(read == 0 || is_whole || reading.length > reading.size.saturating_add(GROWTH_MAX))
     }
@@ -197,11 +197,10 @@ impl Worker<'_, '_> {
             (state.slot.take(), node, state.known)
         };
         if node.is_some() {
-            self.session.count(|counts| {
-                counts.entries += 1;
-                if known { counts.files_changed += 1 } else { counts.files_new += 1 }
-            });
-            self.session.monitor.progress(&Progress { files: 1, ..Progress::default() });
+            let counts = &mut self.tally.counts;
+            counts.entries += 1;
+            *if known { &mut counts.files_changed } else { &mut counts.files_new } += 1;
+            self.tally.progress.files += 1;
         }
         match slot {
             Some(slot) => slot.fill(node.as_ref(), self),

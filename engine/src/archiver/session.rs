@@ -12,7 +12,7 @@ use super::BackupOptions;
 use super::again::Again;
 use super::buffers::Buffers;
 
-use super::building::{Building, FolderChange};
+use super::building::Building;
 use super::leftovers::Leftovers;
 use super::past::Past;
 use crate::chunker::Chunker;
@@ -21,7 +21,7 @@ use crate::error::{Class, Error, Result};
 use crate::id::BlobId;
 use crate::limits::RACY_SECONDS;
 use crate::lock::Lock;
-use crate::monitor::{ItemFailure, Monitor, PackRecord, Progress};
+use crate::monitor::{ItemFailure, Monitor, PackRecord};
 use crate::pack::{BlobSaver, Blobs, OpenPack};
 use crate::repository::Repository;
 use crate::source::meta::Problem;
@@ -74,6 +74,19 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// Adds what a thread has done.
+    pub(super) fn add(&mut self, more: &Self) {
+        self.files_new += more.files_new;
+        self.files_changed += more.files_changed;
+        self.files_unmodified += more.files_unmodified;
+        self.folders_new += more.folders_new;
+        self.folders_changed += more.folders_changed;
+        self.folders_unmodified += more.folders_unmodified;
+        self.bytes += more.bytes;
+        self.failed += more.failed;
+        self.entries += more.entries;
+    }
+
     /// Returns how many files are stored.
     pub(super) fn files(&self) -> u64 {
         self.files_new + self.files_changed + self.files_unmodified
@@ -183,15 +196,6 @@ impl<'a> Session<'a> {
 
     pub(super) fn added(&self) -> Blobs {
         self.saver.added()
-    }
-
-    pub(super) fn folder_done(&self, change: FolderChange) {
-        self.count(|counts| match change {
-            FolderChange::New => counts.folders_new += 1,
-            FolderChange::Changed => counts.folders_changed += 1,
-            FolderChange::Unmodified => counts.folders_unmodified += 1,
-        });
-        self.monitor.progress(&Progress { folders: 1, ..Progress::default() });
     }
 
     /// The error of a backup that found none of its sources.

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::bounded;
 
 use super::estimate::estimate;
-use super::file::{ChunkTask, FileTask};
+use super::file::ChunkTask;
+use super::queue::Queue;
 use super::roots::Roots;
 use super::session::{Session, guard};
 use super::sources::SourceCount;
@@ -14,9 +15,6 @@ use super::worker::{Tasks, Worker};
 use crate::error::{Class, Error, Result};
 use crate::id::BlobId;
 use crate::snapshot::Snapshot;
-
-/// Files that wait for a thread. Each holds its folder open, so that this also bounds the number of open folders.
-const FILES_WAITING: usize = 256;
 
 impl Session<'_> {
     /// Runs the threads; returns the top's tree and what each source held.
@@ -40,7 +38,7 @@ impl Session<'_> {
 
     fn run_threads(&self, roots: &Roots, parent: Option<&Snapshot>) -> (Result<BlobId>, Vec<SourceCount>) {
         let threads = self.options.thread_count();
-        let (files, waiting_files) = bounded::<FileTask>(FILES_WAITING);
+        let (mut files, waiting_files) = Queue::new(threads);
         let (chunks, waiting_chunks) = bounded::<ChunkTask>(threads.div_ceil(2));
         let (running, stopped) = bounded::<()>(0);
         // What an interrupted backup held says nothing about how much there is.
@@ -56,7 +54,7 @@ impl Session<'_> {
                 })
                 .collect();
             drop(tasks);
-            let sources = self.walk(roots, parent, &files);
+            let sources = self.walk(roots, parent, &mut files);
             let tree = self.end.1.recv().unwrap_or(Err(Error::Cancelled));
             drop((running, files));
             self.ended.store(true, Ordering::Relaxed);
@@ -75,11 +73,16 @@ impl Session<'_> {
         })
     }
 
-    fn walk(&self, roots: &Roots, parent: Option<&Snapshot>, files: &Sender<FileTask>) -> Vec<SourceCount> {
+    fn walk(&self, roots: &Roots, parent: Option<&Snapshot>, files: &mut Queue) -> Vec<SourceCount> {
         let _guard = PanicGuard(self);
         let mut sources = vec![SourceCount::default(); roots.sources.len()];
         let walked = Worker::new(self)
-            .and_then(|mut worker| Walker::new(self, &mut worker, files, roots, &mut sources)?.run(parent));
+            .and_then(|mut worker| {
+                let walked = Walker::new(self, &mut worker, files, roots, &mut sources)?.run(parent);
+                worker.say();
+                walked
+            })
+            .and_then(|()| files.send());
         match walked {
             Ok(()) => {
                 let (files, bytes) =
@@ -93,7 +96,7 @@ impl Session<'_> {
 
     fn work(&self, tasks: &Tasks) {
         let _guard = PanicGuard(self);
-        if let Err(error) = Worker::new(self).and_then(|mut worker| worker.run(tasks)) {
+        if let Err(error) = Worker::new(self).and_then(|mut worker| worker.run_and_say(tasks)) {
             self.fail(error);
         }
     }

@@ -41,7 +41,7 @@ impl Walker<'_, '_, '_> {
             Ok(folder) => {
                 self.sources[source].device = Some(folder.identity().device);
                 self.sources[source].file_system = sources::file_system(path);
-                self.session.count(|counts| counts.entries += 1);
+                self.worker.tally.counts.entries += 1;
                 self.push(Arc::new(folder), path.to_path_buf(), top, before)?;
                 self.walk_stack()
             }

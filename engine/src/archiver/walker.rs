@@ -6,14 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
-
 use super::building::{Building, Slot};
 use super::file::{FileTask, unreadable};
 use super::known::Known;
+use super::queue::Queue;
 use super::roots::Roots;
 use super::session::Session;
 use super::sources::{self, SourceCount};
+use super::tally::Tally;
 use super::worker::Worker;
 use crate::blob::Opener;
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ use crate::tree::{Node, NodeKind, Tree};
 pub(super) struct Walker<'w, 's, 'a> {
     pub(super) session: &'s Session<'a>,
     pub(super) worker: &'w mut Worker<'s, 'a>,
-    files: &'w Sender<FileTask>,
+    files: &'w mut Queue,
     pub(super) roots: &'w Roots,
     pub(super) sources: &'w mut [SourceCount],
     opener: Opener,
@@ -68,7 +68,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
     pub(super) fn new(
         session: &'s Session<'a>,
         worker: &'w mut Worker<'s, 'a>,
-        files: &'w Sender<FileTask>,
+        files: &'w mut Queue,
         roots: &'w Roots,
         sources: &'w mut [SourceCount],
     ) -> Result<Self> {
@@ -90,9 +90,10 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
     /// Walks the folders on the stack until it is empty.
     pub(super) fn walk_stack(&mut self) -> Result<()> {
         while let Some(frame) = self.stack.last_mut() {
-            self.session.check()?;
+            self.worker.step(0)?;
             let Some(name) = frame.names.next() else {
                 if let Some(frame) = self.stack.pop() {
+                    self.files.folder_done()?;
                     frame.building.close(self.worker)?;
                 }
                 continue;
@@ -156,7 +157,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
                         return slot.fill(None, self.worker);
                     }
                 }
-                self.session.count(|counts| counts.entries += 1);
+                self.worker.tally.counts.entries += 1;
                 slot.fill(Some(&node), self.worker)
             }
         }
@@ -170,20 +171,17 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
         let is_named = self.session.again.names(&entry.path);
         if let Some(before) = before.as_ref().filter(|before| !is_named && self.is_unchanged(before, &node)) {
             let unchanged = Node { device_id: node.device_id, ..before.clone() };
-            self.session.count(|counts| {
-                counts.entries += 1;
-                counts.files_unmodified += 1;
-                counts.bytes += node.size;
-            });
-            let done = Progress { files: 1, bytes: node.size, bytes_unchanged: node.size, ..Progress::default() };
-            self.session.monitor.progress(&done);
+            let Tally { counts, progress } = &mut self.worker.tally;
+            counts.entries += 1;
+            counts.files_unmodified += 1;
+            counts.bytes += node.size;
+            progress.add(&Progress { files: 1, bytes: node.size, bytes_unchanged: node.size, ..Progress::default() });
             return slot.fill(Some(&unchanged), self.worker);
         }
         let name = entry.name.to_owned();
         let known = before.is_some();
         let task = FileTask { folder: entry.folder.clone(), name, path: entry.path, slot, known };
-        // The workers are gone only if one of them failed, and that error is the one to report.
-        self.files.send(task).map_err(|_| Error::Cancelled)
+        self.files.add(task, node.size)
     }
 
     /// Returns whether a file is as the parent snapshot has it, and all of that is still in the repository.
@@ -221,7 +219,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
                 return slot.fill(None, self.worker);
             }
         };
-        self.session.count(|counts| counts.entries += 1);
+        self.worker.tally.counts.entries += 1;
         match complete(&mut node, Place::Open(folder.as_fd())) {
             Ok(problems) => self.session.problems(&entry.path, problems),
             Err(error) => self.session.item_error(&entry.path, &Error::io("read", &entry.path)(error)),
