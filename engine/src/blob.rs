@@ -120,22 +120,25 @@ impl BlobLimits {
     }
 }
 
-/// Opens and checks sealed blobs; one for each thread.
+/// Opens and checks sealed blobs; one for each thread, because zstd's contexts and large buffers are costly to make.
 pub(crate) struct Opener {
     decompressor: zstd::bulk::Decompressor<'static>,
     limits: BlobLimits,
+    plain: Vec<u8>,
+    contents: Vec<u8>,
 }
 
 impl Opener {
     pub(crate) fn new(limits: BlobLimits) -> Result<Self> {
-        Ok(Self { decompressor: zstd::bulk::Decompressor::new().map_err(cannot_compress)?, limits })
+        let decompressor = zstd::bulk::Decompressor::new().map_err(cannot_compress)?;
+        Ok(Self { decompressor, limits, plain: Vec::new(), contents: Vec::new() })
     }
 
     pub(crate) fn limits(&self) -> &BlobLimits {
         &self.limits
     }
 
-    /// Opens a blob and checks that it is the one that was asked for.
+    /// Opens a blob and checks that it is the one that was asked for. The contents stay until the next one is opened.
     ///
     /// # Errors
     /// [`Error::Damaged`] names the blob and its pack; [`Error::Limit`] if it claims to be too long.
@@ -144,23 +147,32 @@ impl Opener {
         key: &SealKey,
         handle: &BlobHandle,
         location: &Location,
-        sealed: Vec<u8>,
-    ) -> Result<Vec<u8>> {
+        sealed: &[u8],
+    ) -> Result<&[u8]> {
         self.limits.check(handle, location)?;
         let damaged = |problem: &str| {
             let (blob, pack) = (handle.id, location.pack);
             Error::damaged(format!("blob {blob} in pack {pack}"), problem)
         };
-        let plain = key.open(sealed).ok_or_else(|| damaged("it was not sealed with this repository's key"))?;
+        empty(&mut self.plain);
+        if !key.open_into(sealed, &mut self.plain) {
+            return Err(damaged("it was not sealed with this repository's key"));
+        }
         let contents = match location.uncompressed_length {
-            None => plain,
+            None => &self.plain,
             Some(length) => {
+                empty(&mut self.contents);
                 // The claimed length is the bound of what is unpacked: a small blob cannot fill the memory.
-                let unpacked = self.decompressor.decompress(&plain, length as usize);
-                unpacked.map_err(|_| damaged("its compression is broken or hides more than it claims"))?
+                self.contents.reserve_exact(length as usize);
+                let unpacked = self.decompressor.decompress_to_buffer(&self.plain, &mut self.contents);
+                // A buffer that was used before may hold more.
+                if !unpacked.is_ok_and(|unpacked| unpacked <= length as usize) {
+                    return Err(damaged("its compression is broken or hides more than it claims"));
+                }
+                &self.contents
             }
         };
-        if sha256(&contents) != handle.id.0 {
+        if sha256(contents) != handle.id.0 {
             return Err(damaged("its contents do not match its id"));
         }
         Ok(contents)

@@ -5,12 +5,13 @@
 //! and each blob with its id. What is affected is named by snapshot and path.
 
 mod packs;
+mod queue;
 mod snapshots;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::control::Gate;
 use crate::error::{Error, Result};
@@ -54,10 +55,14 @@ pub fn verify(
     gate: &Gate,
     monitor: &dyn Monitor,
 ) -> Result<VerifySummary> {
-    let bad = Mutex::default();
+    let bad = RwLock::default();
     let read_data = options.read_data;
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        threads => threads,
+    };
     let (unlisted, failed) = (Unlisted::default(), AtomicU64::new(0));
-    let checker = Checker { repository, gate, monitor, bad, read_data, unlisted, failed };
+    let checker = Checker { repository, gate, monitor, bad, read_data, threads, unlisted, failed };
     checker.check_small_files()?;
     // In the opposite order of a backup's writing, so that one that runs meanwhile does not look like damage.
     let snapshots = repository.snapshots()?;
@@ -67,7 +72,7 @@ pub fn verify(
     let packs = checker.check_packs()?;
     let mut summary = VerifySummary { packs: packs.len() as u64, ..VerifySummary::default() };
     if read_data {
-        summary.bytes = checker.read_packs(&packs, options.threads)?;
+        summary.bytes = checker.read_packs(&packs)?;
     }
     summary.blobs = repository.index().len() as u64;
     summary.snapshots = checker.check_snapshots(&snapshots)?;
@@ -80,8 +85,9 @@ struct Checker<'a> {
     gate: &'a Gate,
     monitor: &'a dyn Monitor,
     /// Blobs that are listed but cannot be read.
-    bad: Mutex<HashSet<BlobHandle>>,
+    bad: RwLock<HashSet<BlobHandle>>,
     read_data: bool,
+    threads: usize,
     unlisted: Unlisted,
     failed: AtomicU64,
 }
@@ -98,13 +104,25 @@ struct Pack {
 struct Unlisted {
     /// How many there are.
     there: AtomicUsize,
-    /// Whether their headers were read.
-    known: AtomicBool,
+    /// Whether their headers were read; held while they are.
+    known: Mutex<bool>,
     /// Those that snapshots need.
     needed: Mutex<BTreeSet<PackId>>,
 }
 
 impl Checker<'_> {
+    /// Does the same on several threads, which share out the work among themselves; the first error is returned.
+    fn on_threads(&self, run: impl Fn() -> Result<()> + Sync) -> Result<()> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads).map(|_| scope.spawn(&run)).collect();
+            let mut result = Ok(());
+            for thread in threads {
+                result = result.and(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            result
+        })
+    }
+
     fn wrong(&self, name: &FileName, error: &Error) {
         self.report(ItemFailure::new(Path::new(&name.to_string()), error));
     }
@@ -170,11 +188,16 @@ impl Checker<'_> {
     fn pack_is_bad(&self, id: &PackId, blobs: &[PackedBlob], problem: &str) {
         let name = FileName::new(FileKind::Pack, id.0);
         self.wrong(&name, &self.repository.damaged(&name, problem));
-        self.guard().extend(blobs.iter().map(|blob| blob.handle));
+        self.bad(blobs.iter().map(|blob| blob.handle));
     }
 
-    fn guard(&self) -> MutexGuard<'_, HashSet<BlobHandle>> {
+    /// Remembers blobs that cannot be read where they are listed.
+    fn bad(&self, blobs: impl IntoIterator<Item = BlobHandle>) {
         // A set of ids: a panic elsewhere cannot leave it half changed.
-        self.bad.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bad.write().unwrap_or_else(PoisonError::into_inner).extend(blobs);
+    }
+
+    fn is_listed_bad(&self, blob: &BlobHandle) -> bool {
+        self.bad.read().unwrap_or_else(PoisonError::into_inner).contains(blob)
     }
 }

@@ -124,7 +124,7 @@ fn open_key(storage: &dyn Storage, name: &FileName, password: &[u8]) -> Result<O
     let file = decode_key_file(&bytes).map_err(|error| damaged(&error))?;
     let log_n = log_n(&file).map_err(|problem| damaged(&problem))?;
     let secret = derive(password, &file.salt, log_n, file.r, file.p)?;
-    let Some(plain) = secret.open(file.data) else {
+    let Some(plain) = secret.open(&file.data) else {
         // What opens is authentic under any name; what does not may have been changed.
         let whole = crate::id::sha256(&bytes) == name.id;
         return if whole { Ok(None) } else { Err(damaged(&"its contents do not match its name")) };

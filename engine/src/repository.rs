@@ -105,7 +105,7 @@ impl Repository {
         };
         let key = find_key(&*storage, password)?;
         let damaged = |problem: &str| Error::damaged(format!("the config of the repository at {location}"), problem);
-        let plain = key.open(sealed).ok_or_else(|| damaged("it was not sealed with the repository's key"))?;
+        let plain = key.open(&sealed).ok_or_else(|| damaged("it was not sealed with the repository's key"))?;
         let config = Config::decode(&plain).map_err(|problem| damaged(&problem))?;
         config.check(&location)?;
         Ok(Arc::new(Self { storage, key, config, index: RwLock::default() }))
@@ -211,7 +211,7 @@ impl Repository {
             Error::NotFound { .. } => self.damaged(&name, "it is missing"),
             other => other,
         })?;
-        opener.open(&self.key, handle, location, sealed)
+        opener.open(&self.key, handle, location, &sealed).map(<[u8]>::to_vec)
     }
 
     /// Reads a folder's tree.
@@ -236,7 +236,7 @@ impl Repository {
         if sha256(&sealed) != name.id {
             return Err(self.damaged(name, "its contents do not match its name"));
         }
-        let plain = self.key.open(sealed);
+        let plain = self.key.open(&sealed);
         let plain = plain.ok_or_else(|| self.damaged(name, "it was not sealed with the repository's key"))?;
         unpack(plain).map_err(|problem| self.damaged(name, problem))
     }

@@ -78,17 +78,22 @@ impl SealKey {
     }
 
     /// Returns what was sealed, or `None` if these bytes were not sealed with this key.
-    pub(crate) fn open(&self, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
-        let end = sealed.len().checked_sub(MAC)?;
-        let nonce: [u8; NONCE] = sealed[..end].get(..NONCE)?.try_into().ok()?;
-        let mac: [u8; MAC] = sealed[end..].try_into().ok()?;
-        if !same(&self.mac_of(&nonce, &sealed[NONCE..end]), &mac) {
-            return None;
+    pub(crate) fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        let mut plain = Vec::new();
+        self.open_into(sealed, &mut plain).then_some(plain)
+    }
+
+    /// Puts what was sealed into `plain`, in the place of what is there; returns whether it was sealed with this key.
+    pub(crate) fn open_into(&self, sealed: &[u8], plain: &mut Vec<u8>) -> bool {
+        let Some((nonce, rest)) = sealed.split_first_chunk() else { return false };
+        let Some((ciphertext, mac)) = rest.split_last_chunk() else { return false };
+        if !same(&self.mac_of(nonce, ciphertext), mac) {
+            return false;
         }
-        sealed.truncate(end);
-        self.apply(&nonce, &mut sealed[NONCE..]);
-        sealed.drain(..NONCE);
-        Some(sealed)
+        plain.clear();
+        plain.extend_from_slice(ciphertext);
+        self.apply(nonce, plain);
+        true
     }
 
     fn apply(&self, nonce: &[u8; NONCE], bytes: &mut [u8]) {
@@ -170,15 +175,15 @@ mod tests {
             let plain = vec![7; length];
             let sealed = key.seal(&plain).unwrap();
             assert_eq!(sealed.len(), length + OVERHEAD);
-            assert_eq!(key.open(sealed.clone()).unwrap(), plain);
+            assert_eq!(key.open(&sealed).unwrap(), plain);
             for position in 0..sealed.len() {
                 let mut bent = sealed.clone();
                 bent[position] ^= 1;
-                assert!(key.open(bent).is_none(), "a flipped bit at {position} of {length} was not noticed");
+                assert!(key.open(&bent).is_none(), "a flipped bit at {position} of {length} was not noticed");
             }
-            assert!(SealKey::generate().unwrap().open(sealed).is_none());
+            assert!(SealKey::generate().unwrap().open(&sealed).is_none());
         }
-        assert!(key.open(vec![0; OVERHEAD - 1]).is_none());
+        assert!(key.open(&[0; OVERHEAD - 1]).is_none());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread::ThreadId;
 
 use backup_engine::archiver::{BackupOptions, backup};
+use backup_engine::checker::{VerifyOptions, verify};
 use backup_engine::limits::READ_STEP;
 use backup_engine::monitor::{Monitor, Progress};
 use backup_engine::storage::{FileKind, MemoryStorage};
@@ -205,4 +206,21 @@ fn everything_said_to_the_monitor_adds_up() {
     assert_eq!((progress.bytes, progress.files), (summary.bytes, summary.files));
     assert_eq!(progress.bytes - progress.bytes_unchanged, 900_000);
     assert_eq!(progress.bytes_stored, summary.bytes_stored);
+}
+
+#[test]
+fn a_verification_reads_every_pack_once_and_every_tree_once_more() {
+    let (_place, _, memory) = settled(700);
+    let recording = RecordingStorage::new(Arc::new(memory));
+    let repository = open(Arc::new(recording.clone())).unwrap();
+    let reads = |read_data| {
+        let _ = recording.take();
+        let options = VerifyOptions { read_data, threads: 3 };
+        let summary = verify(&repository, &options, &Gate::new(), &Remembers::default()).unwrap();
+        assert_eq!(summary.failed, 0);
+        (recording.take()[&(Operation::ReadRange, FileKind::Pack)], summary.packs)
+    };
+    let (trees, _) = reads(false);
+    let (all, packs) = reads(true);
+    assert_eq!(all, trees + packs);
 }

@@ -11,92 +11,88 @@ use crate::error::{Error, Result};
 use crate::id::PackId;
 use crate::index::Location;
 use crate::monitor::{PackedBlob, Progress};
-use crate::pack::read_header;
+use crate::pack::{header_of, read_header};
 use crate::storage::{FileKind, FileName};
 
-/// The largest pack that is held in memory at once, in bytes; a larger one is read twice, in pieces.
-const PACK_IN_MEMORY: u64 = 64 * 1024 * 1024;
+/// The most of a pack that is read and held in memory at once, in bytes: all of one of our own, which ends with the
+/// blob that fills it. A larger one is read in such pieces, and then once more blob by blob.
+const PIECE: u64 = 32 * 1024 * 1024;
 
-/// How much of a pack is read at once, in bytes.
-const PIECE: u64 = 4 * 1024 * 1024;
+/// What one thread reads packs with.
+struct Reader {
+    opener: Opener,
+    /// The pack, if it is not too large to keep, or a piece of it.
+    bytes: Vec<u8>,
+}
 
 impl Checker<'_> {
     /// Reads the packs on several threads, and returns how many bytes that were.
-    pub(super) fn read_packs(&self, packs: &[Pack], threads: usize) -> Result<u64> {
-        let threads = if threads == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { threads };
+    pub(super) fn read_packs(&self, packs: &[Pack]) -> Result<u64> {
         let next = AtomicUsize::new(0);
         let bytes = AtomicU64::new(0);
-        let run = || {
-            let mut opener = Opener::new(self.repository.blob_limits())?;
+        self.on_threads(|| {
+            let mut reader = Reader { opener: Opener::new(self.repository.blob_limits())?, bytes: Vec::new() };
             while let Some(pack) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.read_pack(pack, &mut opener)?;
+                self.read_pack(pack, &mut reader)?;
                 bytes.fetch_add(pack.length, Ordering::Relaxed);
             }
             Ok(())
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-            let mut result = Ok(());
-            for thread in threads {
-                result = result.and(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-            result
         })?;
         Ok(bytes.into_inner())
     }
 
     /// Checks one pack; errors are those that end the verification.
-    fn read_pack(&self, pack: &Pack, opener: &mut Opener) -> Result<()> {
+    fn read_pack(&self, pack: &Pack, reader: &mut Reader) -> Result<()> {
         let name = FileName::new(FileKind::Pack, pack.id.0);
         let wrong = |problem: &str| {
             self.wrong(&name, &self.repository.damaged(&name, problem));
         };
-        let whole = match self.hash(&name, pack.length) {
+        let whole = match self.hash(&name, pack.length, &mut reader.bytes) {
             Err(error @ (Error::Cancelled | Error::Suspended)) => return Err(error),
             Err(error) => {
                 self.wrong(&name, &error);
                 None
             }
-            Ok((hash, whole)) => {
+            Ok(hash) => {
                 if hash != name.id {
                     wrong("its contents do not match its name");
                 }
-                whole
+                (pack.length <= PIECE).then_some(&*reader.bytes)
             }
         };
-        match read_header(self.repository, pack.id, pack.length) {
+        let header = match whole {
+            Some(bytes) => header_of(self.repository, pack.id, bytes),
+            None => read_header(self.repository, pack.id, pack.length),
+        };
+        match header {
             Ok(header) if !lists(&header, &pack.blobs) => wrong("the index lists other blobs in it than its header"),
             Ok(_) => {}
             Err(error) => self.wrong(&name, &error),
         }
         for blob in &pack.blobs {
             self.gate.check()?;
-            if let Err(error) = self.open(pack.id, blob, whole.as_deref(), opener) {
-                self.guard().insert(blob.handle);
+            if let Err(error) = self.open(pack.id, blob, whole, &mut reader.opener) {
+                self.bad([blob.handle]);
                 self.wrong(&name, &error);
             }
         }
         Ok(())
     }
 
-    /// Returns a pack's SHA-256, and the pack if it is not too large to keep.
-    fn hash(&self, name: &FileName, length: u64) -> Result<([u8; 32], Option<Vec<u8>>)> {
+    /// Reads a pack, of which the last piece is left in the buffer, and returns its SHA-256.
+    fn hash(&self, name: &FileName, length: u64, bytes: &mut Vec<u8>) -> Result<[u8; 32]> {
         let mut hash = Sha256::new();
-        let mut whole = Vec::new();
         let mut offset = 0;
         while offset < length {
             self.gate.check()?;
             let piece = PIECE.min(length - offset);
-            let bytes =
-                self.repository.storage().read_range(name, offset, usize::try_from(piece).unwrap_or(usize::MAX))?;
+            let count = usize::try_from(piece).unwrap_or(usize::MAX);
+            self.repository.storage().read_range_into(name, offset, count, bytes)?;
             self.monitor.progress(&Progress { bytes: piece, ..Progress::default() });
-            hash.update(&bytes);
-            if length <= PACK_IN_MEMORY {
-                whole.extend_from_slice(&bytes);
-            }
+            hash.update(&*bytes);
             offset += piece;
         }
-        Ok((hash.finalize().into(), (length <= PACK_IN_MEMORY).then_some(whole)))
+        Ok(hash.finalize().into())
     }
 
     fn open(&self, pack: PackId, blob: &PackedBlob, whole: Option<&[u8]>, opener: &mut Opener) -> Result<()> {
@@ -104,13 +100,13 @@ impl Checker<'_> {
         let location = Location { pack, offset, length, uncompressed_length };
         opener.limits().check(&handle, &location)?;
         let length = length as usize;
+        let read;
         let sealed = match whole {
-            Some(bytes) => {
-                bytes.get(offset as usize..).and_then(|bytes| bytes.get(..length)).unwrap_or_default().to_vec()
-            }
+            Some(bytes) => bytes.get(offset as usize..).and_then(|bytes| bytes.get(..length)).unwrap_or_default(),
             None => {
                 let name = FileName::new(FileKind::Pack, pack.0);
-                self.repository.storage().read_range(&name, u64::from(offset), length)?
+                read = self.repository.storage().read_range(&name, u64::from(offset), length)?;
+                &read
             }
         };
         opener.open(self.repository.key(), &handle, &location, sealed).map(|_| ())
@@ -120,6 +116,9 @@ impl Checker<'_> {
 /// Returns whether a header lists all of these blobs; the index of old programs knows no uncompressed length.
 fn lists(header: &[PackedBlob], blobs: &[PackedBlob]) -> bool {
     let place = |blob: &PackedBlob| (blob.handle, blob.offset, blob.length);
+    if header.iter().map(place).eq(blobs.iter().map(place)) {
+        return true;
+    }
     let header: HashSet<_> = header.iter().map(place).collect();
     blobs.iter().all(|blob| header.contains(&place(blob)))
 }

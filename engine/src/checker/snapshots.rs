@@ -1,6 +1,5 @@
 //! Snapshots: can every tree in them be read, and is every blob there?
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -8,12 +7,13 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::Checker;
+use super::queue::{Queue, Turn};
 use crate::blob::Opener;
 use crate::error::{Class, Result};
 use crate::id::{BlobHandle, BlobId, BlobKind, SnapshotId};
 use crate::limits::DEPTH_MAX;
 use crate::monitor::ItemFailure;
-use crate::snapshot::{Snapshot, SnapshotList};
+use crate::snapshot::SnapshotList;
 use crate::storage::{FileKind, FileName};
 use crate::tree::{Node, NodeKind, Tree};
 
@@ -23,72 +23,66 @@ impl Checker<'_> {
         for (id, error) in &found.damaged {
             self.wrong(&FileName::new(FileKind::Snapshot, id.0), error);
         }
-        let mut seen = HashSet::new();
-        let mut opener = Opener::new(self.repository.blob_limits())?;
+        let queue = Queue::default();
         for (id, snapshot) in found.list.iter().rev() {
-            self.check_snapshot(*id, snapshot, &mut seen, &mut opener)?;
+            queue.add((snapshot.tree, PathBuf::from("/")));
+            self.on_threads(|| self.check_trees(*id, &queue))?;
         }
         self.report_unlisted();
         Ok((found.list.len() + found.damaged.len()) as u64)
     }
 
-    fn check_snapshot(
-        &self,
-        id: SnapshotId,
-        snapshot: &Snapshot,
-        seen: &mut HashSet<BlobId>,
-        opener: &mut Opener,
-    ) -> Result<()> {
-        let mut stack = vec![(snapshot.tree, PathBuf::from("/"))];
-        while let Some((tree, path)) = stack.pop() {
-            if !seen.insert(tree) {
-                continue;
-            }
-            if path.components().count() > DEPTH_MAX {
-                self.affected(id, &path, &format!("it lies deeper than {DEPTH_MAX} levels"));
+    /// Checks trees of a snapshot until none is left that was not checked before.
+    fn check_trees(&self, id: SnapshotId, queue: &Queue) -> Result<()> {
+        let mut opener = Opener::new(self.repository.blob_limits())?;
+        while let Some(mut turn) = queue.next() {
+            if turn.path.components().count() > DEPTH_MAX {
+                self.affected(id, &turn.path, &format!("it lies deeper than {DEPTH_MAX} levels"));
                 continue;
             }
             self.gate.check()?;
-            self.is_known(&BlobHandle { kind: BlobKind::Tree, id: tree })?;
-            let nodes = match self.repository.read_tree(opener, &tree) {
-                Ok(Tree { nodes }) => nodes,
-                Err(error) => {
-                    self.affected(id, &path, &error.to_string());
-                    continue;
+            self.is_known(&BlobHandle { kind: BlobKind::Tree, id: turn.tree })?;
+            match self.repository.read_tree(&mut opener, &turn.tree) {
+                Ok(Tree { nodes }) => {
+                    for node in &nodes {
+                        self.check_node(id, node, &mut turn)?;
+                    }
                 }
-            };
-            for node in nodes {
-                self.check_node(id, &path, &node, &mut stack)?;
+                Err(error) => self.affected(id, &turn.path, &error.to_string()),
             }
         }
         Ok(())
     }
 
-    fn check_node(&self, id: SnapshotId, folder: &Path, node: &Node, stack: &mut Vec<(BlobId, PathBuf)>) -> Result<()> {
-        let path = folder.join(OsStr::from_bytes(&node.name));
+    fn check_node(&self, id: SnapshotId, node: &Node, turn: &mut Turn<'_>) -> Result<()> {
+        let name = OsStr::from_bytes(&node.name);
         if !node.has_safe_name() {
-            self.affected(id, folder, &format!("it has an entry with the name {:?}", path.file_name()));
+            self.affected(
+                id,
+                &turn.path,
+                &format!("it has an entry with the name {:?}", turn.path.join(name).file_name()),
+            );
             return Ok(());
         }
         match (node.kind, node.subtree) {
-            (NodeKind::Dir, Some(tree)) => stack.push((tree, path)),
-            (NodeKind::Dir, None) => self.affected(id, &path, "it names no tree"),
-            _ => return self.check_contents(id, &path, node),
+            (NodeKind::Dir, Some(tree)) => turn.found.push((tree, turn.path.join(name))),
+            (NodeKind::Dir, None) => self.affected(id, &turn.path.join(name), "it names no tree"),
+            _ => return self.check_contents(id, node, || turn.path.join(name)),
         }
         Ok(())
     }
 
     /// Checks that what a file's entry names is there, and as much as it says.
-    fn check_contents(&self, id: SnapshotId, path: &Path, node: &Node) -> Result<()> {
+    fn check_contents(&self, id: SnapshotId, node: &Node, path: impl Fn() -> PathBuf) -> Result<()> {
         for blob in node.content.iter().flatten() {
             if self.is_bad(*blob)? {
-                self.affected(id, path, &format!("its data blob {blob} is missing or damaged"));
+                self.affected(id, &path(), &format!("its data blob {blob} is missing or damaged"));
                 return Ok(());
             }
         }
         let stored = self.repository.index().data_length(node.content.as_deref().unwrap_or_default());
         if node.kind == NodeKind::File && stored != node.size {
-            self.affected(id, path, &format!("{stored} of its {} bytes are stored", node.size));
+            self.affected(id, &path(), &format!("{stored} of its {} bytes are stored", node.size));
         }
         Ok(())
     }
@@ -100,7 +94,7 @@ impl Checker<'_> {
         }
         // Packs that are in no index were not read yet.
         let unread = self.read_data && !self.repository.index().contains(&handle);
-        if !unread && !self.guard().contains(&handle) {
+        if !unread && !self.is_listed_bad(&handle) {
             return Ok(false);
         }
         // One of its places is bad; another may be good.
@@ -113,12 +107,15 @@ impl Checker<'_> {
         if self.repository.index().contains(handle) {
             return Ok(true);
         }
-        if !self.unlisted.known.swap(true, Ordering::Relaxed) {
+        let mut known = self.unlisted.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*known {
             for (id, error) in self.repository.index_unlisted_packs()? {
                 let name = FileName::new(FileKind::Pack, id.0);
                 self.monitor.notice(&format!("The {name} is in no index and cannot be used: {error}."));
             }
+            *known = true;
         }
+        drop(known);
         let found = self.repository.index().get(handle);
         if let Some(location) = &found {
             let mut needed = self.unlisted.needed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! A pack's header: which blobs are in it, in the order in which they lie there.
 
-use crate::error::{Error, Result};
-use crate::id::{BlobHandle, BlobId, BlobKind};
+use crate::error::Result;
+use crate::id::{BlobHandle, BlobId, BlobKind, PackId};
 use crate::monitor::PackedBlob;
 use crate::repository::Repository;
 use crate::seal::OVERHEAD;
@@ -81,18 +81,35 @@ fn take_u32(rest: &mut &[u8]) -> Result<u32, String> {
 }
 
 /// Reads the header of a pack of this length from the storage.
-pub(crate) fn read_header(repository: &Repository, id: crate::id::PackId, length: u64) -> Result<Vec<PackedBlob>> {
+pub(crate) fn read_header(repository: &Repository, id: PackId, length: u64) -> Result<Vec<PackedBlob>> {
     let name = FileName::new(FileKind::Pack, id.0);
     let storage = repository.storage();
-    let damaged = |problem: String| Error::damaged(format!("{name} in {}", repository.location()), problem);
-    let end = length.checked_sub(4).ok_or_else(|| damaged("it is too short".to_owned()))?;
+    let end = length.checked_sub(4).ok_or_else(|| repository.damaged(&name, "it is too short"))?;
     let bytes = storage.read_range(&name, end, 4)?;
-    let sealed_length = u32::from_le_bytes(bytes.try_into().map_err(|_| damaged("it is too short".to_owned()))?);
-    let start = end.checked_sub(u64::from(sealed_length));
-    let sealed_length = usize::try_from(sealed_length).unwrap_or(usize::MAX);
-    let start = start.filter(|_| sealed_length <= HEADER_MAX);
-    let start = start.ok_or_else(|| damaged("the length of its header makes no sense".to_owned()))?;
-    let sealed = storage.read_range(&name, start, sealed_length)?;
+    let (start, sealed_length) = header_place(repository, &name, end, &bytes)?;
+    open_header(repository, &name, start, &storage.read_range(&name, start, sealed_length)?)
+}
+
+/// Finds and opens the header of a whole pack in memory.
+pub(crate) fn header_of(repository: &Repository, id: PackId, pack: &[u8]) -> Result<Vec<PackedBlob>> {
+    let name = FileName::new(FileKind::Pack, id.0);
+    let (rest, length) = pack.split_at_checked(pack.len().wrapping_sub(4)).unwrap_or_default();
+    let (start, _) = header_place(repository, &name, rest.len() as u64, length)?;
+    open_header(repository, &name, start, usize::try_from(start).map(|start| &rest[start..]).unwrap_or_default())
+}
+
+/// Returns where a sealed header begins and how long it is, from where it ends and its length in the pack's last bytes.
+fn header_place(repository: &Repository, name: &FileName, end: u64, length: &[u8]) -> Result<(u64, usize)> {
+    let length: [u8; 4] = length.try_into().map_err(|_| repository.damaged(name, "it is too short"))?;
+    let length = u32::from_le_bytes(length);
+    let start = end.checked_sub(u64::from(length)).filter(|_| length as usize <= HEADER_MAX);
+    let start = start.ok_or_else(|| repository.damaged(name, "the length of its header makes no sense"))?;
+    Ok((start, length as usize))
+}
+
+/// Opens and reads a header that begins at `start`.
+fn open_header(repository: &Repository, name: &FileName, start: u64, sealed: &[u8]) -> Result<Vec<PackedBlob>> {
+    let damaged = |problem: String| repository.damaged(name, problem);
     let header = repository.key().open(sealed);
     let header = header.ok_or_else(|| damaged("its header cannot be opened".to_owned()))?;
     let blobs = decode_header(&header).map_err(damaged)?;

@@ -12,7 +12,7 @@ mod open;
 mod settle;
 mod writer;
 
-pub(crate) use header::{pack_length, pack_overhead, packed_length, read_header};
+pub(crate) use header::{header_of, pack_length, pack_overhead, packed_length, read_header};
 pub(crate) use open::OpenPack;
 pub(crate) use settle::Settled;
 pub(crate) use writer::{BlobSaver, Blobs};

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::file::Work;
 use super::plan::{NeededBlob, Plan, Read};
-use super::session::Session;
+use super::session::{Session, Tools};
 use super::target::Target;
 use crate::blob::Opener;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::{FileKind, FileName};
 use crate::tree::Node;
 
@@ -36,42 +36,56 @@ pub(super) fn restore_files(session: &Session<'_>, jobs: Vec<FileJob>) -> Result
     let plan = Mutex::new(Plan::default());
     session.parallel(works.len(), |_, number| works[number].prepare(session, number, &plan))?;
     let reads = plan.into_inner().unwrap_or_else(PoisonError::into_inner).reads();
-    session.parallel(reads.len(), |opener, number| fetch(session, opener, &works, &reads[number]))?;
+    session.parallel(reads.len(), |tools, number| fetch(session, tools, &works, &reads[number]))?;
     Ok(works.into_iter().map(Work::finish_up).collect())
 }
 
 /// Reads a range of a pack and writes each blob in it where it belongs.
-fn fetch(session: &Session<'_>, opener: &mut Opener, works: &[Work], read: &Read) -> Result<()> {
+fn fetch(session: &Session<'_>, tools: &mut Tools, works: &[Work], read: &Read) -> Result<()> {
     if read.blobs.iter().flat_map(|blob| &blob.uses).all(|place| works[place.file].is_failed()) {
         return Ok(());
     }
     session.gate.check()?;
+    let Tools { opener, range } = tools;
     let name = FileName::new(FileKind::Pack, read.pack.0);
     // No blob is longer than one may be, and several are read at once only if they are short.
     let length = usize::try_from(read.length).unwrap_or(usize::MAX);
-    let bytes = session.repository.storage().read_range(&name, read.offset, length);
+    let is_read = session.repository.storage().read_range_into(&name, read.offset, length, range).is_ok();
     for blob in &read.blobs {
-        let contents = match &bytes {
-            Ok(bytes) => open(session, opener, blob, read, bytes),
-            // Another pack may have a copy, and a part of the range may be readable.
-            Err(_) => session.repository.read_blob(opener, &blob.handle),
-        };
-        for place in &blob.uses {
-            let work = &works[place.file];
-            match &contents {
-                Ok(contents) => work.write(session, contents, place.offset),
-                Err(error) => work.fail(session, error),
+        let opened = if is_read { open(session, opener, blob, read, range).ok() } else { None };
+        match opened {
+            Some(contents) => write(session, works, blob, Ok(contents)),
+            // The storage may have given wrong bytes this once, another pack may have a good copy, and a part of the
+            // range may be readable.
+            None => {
+                let contents = session.repository.read_blob(opener, &blob.handle);
+                write(session, works, blob, contents.as_deref());
             }
-            work.chunk_done(session);
         }
     }
     Ok(())
 }
 
-fn open(session: &Session<'_>, opener: &mut Opener, blob: &NeededBlob, read: &Read, bytes: &[u8]) -> Result<Vec<u8>> {
+fn open<'a>(
+    session: &Session<'_>,
+    opener: &'a mut Opener,
+    blob: &NeededBlob,
+    read: &Read,
+    bytes: &[u8],
+) -> Result<&'a [u8]> {
     let start = usize::try_from(u64::from(blob.location.offset) - read.offset).unwrap_or(usize::MAX);
     let sealed = bytes.get(start..start.saturating_add(blob.location.length as usize)).unwrap_or_default();
-    let opened = opener.open(session.repository.key(), &blob.handle, &blob.location, sealed.to_vec());
-    // The storage may have given wrong bytes this once, or another pack may have a good copy.
-    opened.or_else(|_| session.repository.read_blob(opener, &blob.handle))
+    opener.open(session.repository.key(), &blob.handle, &blob.location, sealed)
+}
+
+/// Writes a blob where it belongs, or says why that was not possible.
+fn write(session: &Session<'_>, works: &[Work], blob: &NeededBlob, contents: Result<&[u8], &Error>) {
+    for place in &blob.uses {
+        let work = &works[place.file];
+        match contents {
+            Ok(contents) => work.write(session, contents, place.offset),
+            Err(error) => work.fail(session, error),
+        }
+        work.chunk_done(session);
+    }
 }

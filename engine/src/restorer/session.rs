@@ -20,6 +20,13 @@ use crate::source::meta::{Aspect, describe};
 use crate::source::owners::Owners;
 use crate::tree::{Node, NodeKind};
 
+/// What one thread of a restore keeps, since new memory and zstd's contexts are costly.
+pub(super) struct Tools {
+    pub(super) opener: Opener,
+    /// A range of a pack.
+    pub(super) range: Vec<u8>,
+}
+
 /// What the threads of one restore share.
 pub(super) struct Session<'a> {
     pub(super) repository: &'a Repository,
@@ -53,17 +60,17 @@ impl<'a> Session<'a> {
     }
 
     /// Does a number of tasks on several threads; the first error ends all of them.
-    pub(super) fn parallel(&self, tasks: usize, task: impl Fn(&mut Opener, usize) -> Result<()> + Sync) -> Result<()> {
+    pub(super) fn parallel(&self, tasks: usize, task: impl Fn(&mut Tools, usize) -> Result<()> + Sync) -> Result<()> {
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         let run = || {
-            let mut opener = Opener::new(self.blob_limits)?;
+            let mut tools = Tools { opener: Opener::new(self.blob_limits)?, range: Vec::new() };
             while !stop.load(Ordering::Relaxed) {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= tasks {
                     break;
                 }
-                task(&mut opener, number).inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
+                task(&mut tools, number).inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
             }
             Ok(())
         };

@@ -190,13 +190,22 @@ impl Storage for LocalStorage {
     }
 
     fn read_range(&self, name: &FileName, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.read_range_into(name, offset, length, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read_range_into(&self, name: &FileName, offset: u64, length: usize, buffer: &mut Vec<u8>) -> Result<()> {
         let (file, total, path) = self.open(name)?;
         if offset.saturating_add(length as u64) > total {
             return Err(too_short(&self.location(), name, offset, length));
         }
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset).map_err(Error::io("read", path))?;
-        Ok(bytes)
+        if buffer.capacity() < length {
+            // Pages that come from the system are zeros already.
+            *buffer = vec![0; length];
+        }
+        buffer.resize(length, 0);
+        file.read_exact_at(buffer, offset).map_err(Error::io("read", path))
     }
 
     fn write(&self, name: &FileName, body: &mut dyn Body) -> Result<()> {

@@ -165,6 +165,16 @@ pub trait Storage: Send + Sync {
     /// [`Error::NotFound`] if the file is not there, [`Error::Damaged`] if it ends before that.
     fn read_range(&self, name: &FileName, offset: u64, length: usize) -> Result<Vec<u8>>;
 
+    /// Puts `length` bytes of a file from `offset` on into a buffer, in the place of what is there: for whoever reads
+    /// much, since new memory costs as much as the reading. After an error, anything may be in the buffer.
+    ///
+    /// # Errors
+    /// As [`read_range`](Self::read_range).
+    fn read_range_into(&self, name: &FileName, offset: u64, length: usize, buffer: &mut Vec<u8>) -> Result<()> {
+        *buffer = self.read_range(name, offset, length)?;
+        Ok(())
+    }
+
     /// Writes a file.
     ///
     /// # Errors
