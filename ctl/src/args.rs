@@ -6,8 +6,8 @@ use backup_proto::job::Priority;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    backup, cat, config, control, diff, events, find, forget, jobs, ls, plan, restore, rpc, shell, snapshots, status,
-    target, verify, why,
+    backup, cat, config, control, diff, events, find, forget, jobs, key, ls, plan, restore, rpc, shell, snapshots,
+    status, target, verify, why,
 };
 
 /// Back up and restore with the backup daemon.
@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Forget(forget::Forget),
     #[command(subcommand)]
     Target(target::Target),
+    #[command(subcommand)]
+    Key(key::Key),
     #[command(subcommand)]
     Plan(plan::Plan),
     Conditions(status::Conditions),

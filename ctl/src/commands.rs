@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod find;
 pub(crate) mod forget;
 pub(crate) mod jobs;
+pub(crate) mod key;
 pub(crate) mod ls;
 pub(crate) mod plan;
 pub(crate) mod restore;
@@ -73,6 +74,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Exit, Failure> {
         Command::Diff(command) => command.run(session),
         Command::Cat(command) => command.run(session),
         Command::Target(command) => command.run(session),
+        Command::Key(command) => command.run(session),
         Command::Plan(command) => command.run(session),
         Command::Conditions(command) => command.run(session),
         Command::Events(command) => command.run(session),

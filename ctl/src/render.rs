@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
 use backup_proto::job::{JobId, JobState, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::tz::TimeZone;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Serialize;
 
 use crate::exit::Failure;
@@ -102,6 +103,22 @@ impl Output {
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
+    /// Asks a person at a terminal for a password, without an echo; `None` if nobody can be asked.
+    pub(crate) fn ask_password(&self, question: &str) -> io::Result<Option<String>> {
+        let stdin = io::stdin();
+        if !stdin.is_terminal() {
+            return Ok(None);
+        }
+        let _quiet = Quiet::begin()?;
+        let mut err = io::stderr().lock();
+        write!(err, "{question}: ")?;
+        err.flush()?;
+        let mut answer = String::new();
+        stdin.lock().read_line(&mut answer)?;
+        writeln!(err)?;
+        Ok(Some(answer.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
     /// Says why the command failed.
     pub(crate) fn failure(&self, failure: &Failure) {
         if self.json {
@@ -127,6 +144,26 @@ impl Output {
     pub(crate) fn bar(&self) -> Bar {
         let target = if self.is_live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Bar(ProgressBar::with_draw_target(None, target))
+    }
+}
+
+/// While this lives, the terminal does not show what is typed.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no setting.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
     }
 }
 

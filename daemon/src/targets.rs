@@ -4,6 +4,7 @@
 //! there is absent. Only the default target is made by itself, and only when no trace of an earlier one is on record.
 
 mod error;
+mod keys;
 mod known;
 mod locks;
 mod open;

@@ -24,11 +24,11 @@ const SCRYPT_P: u32 = 1;
 pub(crate) struct KeyFile {
     // For the record only: rustic leaves these out.
     #[serde(default)]
-    created: Option<String>,
+    pub(crate) created: Option<String>,
     #[serde(default)]
-    username: Option<String>,
+    pub(crate) username: Option<String>,
     #[serde(default)]
-    hostname: Option<String>,
+    pub(crate) hostname: Option<String>,
     kdf: String,
     #[serde(rename = "N")]
     n: u64,
@@ -57,10 +57,13 @@ struct MacKey {
 
 /// Who makes a key, for the record in its file.
 #[derive(Clone, Debug)]
-pub(crate) struct KeyOwner<'a> {
-    pub(crate) hostname: &'a str,
-    pub(crate) username: &'a str,
-    pub(crate) now: Timestamp,
+pub struct KeyOwner<'a> {
+    /// The machine.
+    pub hostname: &'a str,
+    /// The user.
+    pub username: &'a str,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// Seals the master key with a password and writes it as a key file.
@@ -94,15 +97,15 @@ pub(crate) fn write_key(
     Ok(id)
 }
 
-/// Tries the password on every key file and returns the master key of the first that opens.
+/// Tries the password on every key file and returns the first that opens, with the master key in it.
 ///
 /// A damaged key file does not keep another from opening; it is named only if none opens.
-pub(crate) fn find_key(storage: &dyn Storage, password: &[u8]) -> Result<SealKey> {
+pub(crate) fn find_key(storage: &dyn Storage, password: &[u8]) -> Result<(KeyId, SealKey)> {
     let mut damage = None;
     let mut tried = 0;
     for (name, _) in storage.list(FileKind::Key)? {
         match open_key(storage, &name, password) {
-            Ok(Some(key)) => return Ok(key),
+            Ok(Some(key)) => return Ok((KeyId(name.id), key)),
             Ok(None) => tried += 1,
             Err(error) => damage = Some(error),
         }
@@ -117,7 +120,7 @@ pub(crate) fn find_key(storage: &dyn Storage, password: &[u8]) -> Result<SealKey
 }
 
 /// Opens one key file; `None` if the password is not its own.
-fn open_key(storage: &dyn Storage, name: &FileName, password: &[u8]) -> Result<Option<SealKey>> {
+pub(crate) fn open_key(storage: &dyn Storage, name: &FileName, password: &[u8]) -> Result<Option<SealKey>> {
     let damaged =
         |problem: &dyn std::fmt::Display| Error::damaged(format!("{name} in {}", storage.location()), problem);
     let bytes = storage.read(name)?;

@@ -17,6 +17,7 @@ pub mod forget;
 pub mod id;
 pub mod index;
 mod key;
+pub mod keys;
 pub mod limits;
 pub mod lock;
 pub mod monitor;

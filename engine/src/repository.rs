@@ -11,7 +11,7 @@ use serde_json::Map;
 use crate::blob::{BlobLimits, Opener, cannot_compress};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::id::{BlobHandle, BlobId, BlobKind, RepositoryId, sha256};
+use crate::id::{BlobHandle, BlobId, BlobKind, KeyId, RepositoryId, sha256};
 use crate::index::{Index, Location};
 use crate::key::{KeyOwner, find_key, write_key};
 use crate::limits::FILE_MAX;
@@ -26,6 +26,7 @@ const COMPRESSED: u8 = 2;
 /// A repository that is open.
 pub struct Repository {
     storage: Arc<dyn Storage>,
+    key_id: KeyId,
     key: SealKey,
     config: Config,
     index: RwLock<Index>,
@@ -77,10 +78,10 @@ impl Repository {
             others: Map::new(),
         };
         let owner = KeyOwner { hostname: &options.hostname, username: &options.username, now: options.now };
-        write_key(&*storage, &key, password, &owner)?;
+        let key_id = write_key(&*storage, &key, password, &owner)?;
         let sealed = key.seal(&to_json(&config)?)?;
         storage.write(&FileName::CONFIG, &mut Bytes::new(&sealed))?;
-        Ok(Arc::new(Self { storage, key, config, index: RwLock::default() }))
+        Ok(Arc::new(Self { storage, key_id, key, config, index: RwLock::default() }))
     }
 
     /// Returns the same repository with an index of its own, which knows nothing yet.
@@ -89,8 +90,8 @@ impl Repository {
     /// this one fails, must not rely on them; so each run has its own.
     #[must_use]
     pub fn with_own_index(&self) -> Arc<Self> {
-        let (storage, key, config) = (self.storage.clone(), self.key.clone(), self.config.clone());
-        Arc::new(Self { storage, key, config, index: RwLock::default() })
+        let (storage, key_id, key, config) = (self.storage.clone(), self.key_id, self.key.clone(), self.config.clone());
+        Arc::new(Self { storage, key_id, key, config, index: RwLock::default() })
     }
 
     /// Opens a repository with a password.
@@ -103,12 +104,12 @@ impl Repository {
             Err(Error::NotFound { .. }) => return Err(Self::missing_config(&*storage, location)),
             other => other?,
         };
-        let key = find_key(&*storage, password)?;
+        let (key_id, key) = find_key(&*storage, password)?;
         let damaged = |problem: &str| Error::damaged(format!("the config of the repository at {location}"), problem);
         let plain = key.open(&sealed).ok_or_else(|| damaged("it was not sealed with the repository's key"))?;
         let config = Config::decode(&plain).map_err(|problem| damaged(&problem))?;
         config.check(&location)?;
-        Ok(Arc::new(Self { storage, key, config, index: RwLock::default() }))
+        Ok(Arc::new(Self { storage, key_id, key, config, index: RwLock::default() }))
     }
 
     /// Returns whether there is a repository.
@@ -158,6 +159,12 @@ impl Repository {
     /// Returns the built-in bounds on what one blob may claim to be.
     pub(crate) fn blob_limits(&self) -> BlobLimits {
         BlobLimits::new(self.config.chunk_max())
+    }
+
+    /// Returns the key file that opened it.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        self.key_id
     }
 
     pub(crate) fn key(&self) -> &SealKey {

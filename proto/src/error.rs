@@ -162,6 +162,8 @@ kinds! {
     CursorInvalid = -32029, Misuse;
     /// What would be deleted has to be shown by a dry run first.
     DryRunNeeded = -32030, Misuse;
+    /// There is no such key.
+    KeyNotFound = -32031, Misuse;
     /// There is no repository at the target's location.
     RepositoryMissing = -32040, Misuse;
     /// No key of the repository opens with the password.

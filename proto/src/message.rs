@@ -8,13 +8,14 @@ use serde_json::Value;
 use crate::error::{ErrorKind, RpcError};
 use crate::event::Subscribed;
 use crate::job::{FailedItem, Job, JobDetail, PlannedItem};
+use crate::key::{Key, KeyChanged};
 use crate::page::Page;
 use crate::params::{
     BulkOpen, BulkOpened, BulkToken, ConditionsGet, ConfigCheckNow, ConfigShow, DaemonPause, DaemonPaused,
     DaemonResume, DaemonStatus, EventsSubscribe, Hello, JobCancel, JobFailures, JobGet, JobList, JobPause, JobPlanned,
-    JobReasons, JobResume, JobRetry, JobSetPriority, JobSubmit, JobWhy, JobsSubmitted, PlanAdd, PlanAdded, PlanList,
-    REQUEST_ID_MAX, RequestId, RpcDiscover, SnapshotCat, SnapshotDiff, SnapshotFind, SnapshotList, SnapshotLs,
-    TargetAdd, TargetAdopt, TargetCheckNow, TargetInit, TargetList,
+    JobReasons, JobResume, JobRetry, JobSetPriority, JobSubmit, JobWhy, JobsSubmitted, KeyAdd, KeyChange, KeyList,
+    KeyRemove, PlanAdd, PlanAdded, PlanList, REQUEST_ID_MAX, RequestId, RpcDiscover, SnapshotCat, SnapshotDiff,
+    SnapshotFind, SnapshotList, SnapshotLs, TargetAdd, TargetAdopt, TargetCheckNow, TargetInit, TargetList,
 };
 use crate::snapshot::{Change, Entry, Found, Snapshot};
 use crate::status::{Conditions, ConfigCheck, ConfigText, Status};
@@ -177,6 +178,10 @@ methods! {
     "target.init" TargetInit -> Target, Write, change;
     "target.adopt" TargetAdopt -> Target, Write, change;
     "target.check" TargetCheckNow -> TargetCheck, Read, look;
+    "key.list" KeyList -> Page<Key>, Read, look;
+    "key.add" KeyAdd -> Key, Write, change;
+    "key.remove" KeyRemove -> Key, Write, change;
+    "key.change" KeyChange -> KeyChanged, Write, change;
     "plan.list" PlanList -> Page<Plan>, Read, look;
     "plan.add" PlanAdd -> PlanAdded, Write, change;
     "conditions.get" ConditionsGet -> Conditions, Read, look;

@@ -1,4 +1,5 @@
-//! The parameters of every method, one type each, in the order of the table in [`crate::message`].
+//! The parameters of every method, one type each, in the order of the table in [`crate::message`]; those for keys are in
+//! [`crate::key`].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::answer::{BulkOpened, BulkToken, DaemonPaused, JobReasons, JobsSubmitted, PlanAdded};
 use crate::event::{Cursor, Topic};
 use crate::job::{JobId, JobState, Priority};
+pub use crate::key::{KeyAdd, KeyChange, KeyList, KeyRemove};
 use crate::page::PageRequest;
 use crate::path::WirePath;
 use crate::spec::{JobSpec, SnapshotQuery};
@@ -35,6 +37,8 @@ macro_rules! params {
         }
     )*};
 }
+
+pub(crate) use params;
 
 params! {
     /// Says who calls and which versions they speak.

@@ -5,6 +5,7 @@
 
 mod browse;
 mod config;
+mod key;
 mod plan;
 mod snapshot;
 mod target;
@@ -40,6 +41,10 @@ pub fn answer(context: &Arc<Context>, request: &Request) -> Result<Value, RpcErr
         Request::TargetInit(params) => json(target::init(&params.name, context)),
         Request::TargetAdopt(params) => json(target::adopt(&params.name, context)),
         Request::TargetCheckNow(params) => json(target::check(&params.name, context)),
+        Request::KeyList(params) => json(key::list(params, context)),
+        Request::KeyAdd(params) => json(key::add(params, context)),
+        Request::KeyRemove(params) => json(key::remove(params, context)),
+        Request::KeyChange(params) => json(key::change(params, context)),
         Request::PlanAdd(params) => json(plan::add(&params.plan, context)),
         Request::ConditionsGet(_) => json(Ok(conditions())),
         Request::ConfigShow(_) => json(config::show(context)),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backup_proto::error::{ErrorKind, RpcError};
+use backup_proto::key::Secret;
 use backup_proto::message::Request;
 use backup_proto::params::JobsSubmitted;
 
@@ -124,7 +125,11 @@ impl State {
 
 /// The SHA-256 of method and parameters, in hex.
 fn hash(request: &Request) -> String {
-    let params = request.params().unwrap_or(Value::Null);
+    let mut params = request.params().unwrap_or(Value::Null);
+    // This is stored, and whoever reads it must not find a password by trying.
+    if let Some(fields) = params.as_object_mut() {
+        fields.remove(Secret::FIELD);
+    }
     let mut digest = Sha256::new();
     digest.update(request.method().name);
     digest.update([0]);

@@ -139,17 +139,40 @@ pub(super) fn generate(path: &Path) -> Result<(), TargetError> {
     if fs::symlink_metadata(path).is_ok() {
         return Ok(());
     }
-    let mut random = [0; RANDOM_BYTES];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::io("make a key for", path)(std::io::Error::other(error.to_string())))?;
+    let password = random(path)?;
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::io("create", folder))?;
         if let Some(state) = folder.parent() {
             sync_folder(state)?;
         }
     }
-    write_whole(path, format!("{}\n", hex::encode(random)).as_bytes())?;
-    Ok(())
+    replace(path, &password)
+}
+
+/// Makes up a password for a file.
+pub(super) fn random(path: &Path) -> Result<String, TargetError> {
+    let mut random = [0; RANDOM_BYTES];
+    getrandom::fill(&mut random)
+        .map_err(|error| Error::io("make a key for", path)(std::io::Error::other(error.to_string())))?;
+    Ok(hex::encode(random))
+}
+
+/// Puts a password into a file in place of the one in it; a power cut leaves the old one or the new one.
+pub(super) fn replace(path: &Path, password: &str) -> Result<(), TargetError> {
+    Ok(write_whole(path, format!("{password}\n").as_bytes())?)
+}
+
+/// Says what is wrong with a password that somebody has thought of; a password file could not hold it.
+pub(super) fn problem(password: &str) -> Option<&'static str> {
+    match password.len() as u64 {
+        0 => Some("the password is empty"),
+        LENGTH_MAX.. => Some("the password is longer than a password can be"),
+        _ if trim(password.as_bytes()) != password.as_bytes() => {
+            Some("the password begins or ends with white space, which password files cannot hold")
+        }
+        _ if password.contains(['\n', '\r']) => Some("the password has more than one line"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A daemon's house without its loop, for tests of workers and queries.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
