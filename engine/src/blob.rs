@@ -35,6 +35,11 @@ impl Sealer {
         Ok(Self { compressor, level, nonces: Nonces::default(), sealed: Vec::new() })
     }
 
+    /// Exchanges the memory in which blobs are sealed.
+    pub(crate) fn swap_buffer(&mut self, other: &mut Vec<u8>) {
+        std::mem::swap(&mut self.sealed, other);
+    }
+
     /// Compresses, if that makes the blob smaller, and seals it.
     pub(crate) fn seal(&mut self, key: &SealKey, contents: &[u8]) -> Result<Sealed<'_>> {
         empty(&mut self.sealed);

@@ -25,6 +25,16 @@ pub const CHUNK_WINDOW: usize = 64;
 /// A pack is closed when it reaches this many bytes: restic's default.
 pub const PACK_SIZE: usize = 16 * 1024 * 1024;
 
+/// By how much a pack may become longer than at what it is closed, in bytes: its last blob and its header, as a rule.
+pub const PACK_MARGIN: usize = CHUNK_MAX + 1024 * 1024;
+
+/// Packs that a backup has in memory at once: one of data and one of trees that are being filled, and one that is full.
+pub const PACK_BUFFERS: usize = 3;
+
+/// The memory that a backup takes unless told otherwise, in bytes: what all threads read, seal and write. With what a
+/// process needs anyway it stays below 150 MB.
+pub const BACKUP_MEMORY: usize = 104 * 1024 * 1024;
+
 /// The largest pack that is read. Other programs may be set to make packs of up to 4 GiB − 1; offsets are 32 bits.
 pub const PACK_SIZE_MAX: u64 = u32::MAX as u64;
 

@@ -83,9 +83,10 @@ fn a_file_that_grows_or_shrinks_while_it_is_read_is_stored_and_named() {
 #[test]
 fn a_file_that_was_changed_just_before_the_last_backup_is_read_again() {
     let place = Place::new();
+    // Making a repository takes a while: the file is written after that.
+    let repository = place.create(2);
     let tree = Tree::new(place.path("source"), Seed(3));
     let path = tree.file("racy", b"one");
-    let repository = place.create(2);
     let first = options(tree.root());
     back_up(&repository, &first);
     let again = back_up(&repository, &options(tree.root())).0;

@@ -196,6 +196,43 @@ fn the_chunks_of_one_large_file_go_to_several_threads() {
     assert!(threads.0.lock().unwrap().len() > 1, "one thread did all of it");
 }
 
+/// Counts how often something is said.
+#[derive(Default)]
+struct Says(AtomicU64);
+
+impl Monitor for Says {
+    fn progress(&self, _: &Progress) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn small_files_are_handed_over_and_reported_many_at_a_time() {
+    let (_place, source, _) = settled(2000);
+    let repository = create(Arc::new(MemoryStorage::new()), 2);
+    let says = Says::default();
+    let options = BackupOptions { threads: 2, ..options(&source) };
+    let summary = backup(&lock(&repository), &options, &Gate::new(), &says).unwrap();
+    assert_eq!(summary.files_new, 2000);
+    let said = says.0.load(Ordering::Relaxed);
+    assert!(said < 2000 / 4, "{said} reports of 2000 small files");
+}
+
+#[test]
+fn several_large_files_are_stored_however_little_memory_there_is() {
+    let place = Place::new();
+    let mut tree = Tree::new(place.path("source"), Seed(64));
+    for number in 0..6 {
+        tree.random_file(format!("large {number}"), 9_000_000);
+        // Zeros are never cut before the largest size.
+        tree.file(format!("zeros {number}"), &vec![0; 20_000_000 + number]);
+    }
+    let repository = create(Arc::new(MemoryStorage::new()), 2);
+    let options = BackupOptions { threads: 6, memory: 1, ..options(tree.root()) };
+    let (summary, monitor) = back_up(&repository, &options);
+    assert_eq!((summary.files_new, monitor.failed()), (12, vec![]));
+}
+
 #[test]
 fn everything_said_to_the_monitor_adds_up() {
     let (_place, source, memory) = settled(50);

@@ -5,14 +5,14 @@
 
 mod common;
 
-use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
+use std::fs;
 use std::path::Path;
 
 use backup_engine::Gate;
 use backup_engine::archiver::BackupOptions;
 use backup_engine::restorer::{RestoreOptions, restore};
 use backup_testkit::seed::Seed;
+use common::peak::{peak_of, write_large};
 use common::{Place, Remembers, back_up, options};
 
 const MIB: u64 = 1024 * 1024;
@@ -23,32 +23,6 @@ const PEAK_MAX: u64 = 240 * MIB;
 /// By how much a run on three times as much may take more: packs that fill up, blobs in the index, and what the
 /// allocator keeps. The large file grows by several times this.
 const GROWTH_MAX: u64 = 64 * MIB;
-
-/// Returns how many bytes of memory the process took at most while something ran.
-fn peak_of(run: impl FnOnce()) -> u64 {
-    // Makes the kernel forget the highest mark so far.
-    fs::write("/proc/self/clear_refs", "5").unwrap();
-    run();
-    field("VmHWM:")
-}
-
-/// Returns a size from the kernel's account of this process, in bytes.
-fn field(name: &str) -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    line.trim().strip_suffix("kB").unwrap().trim().parse::<u64>().unwrap() * 1024
-}
-
-/// Writes noise of so many MiB, and a hole of as many at the end.
-fn write_large(path: &Path, mebibytes: u64) {
-    let mut file = File::create(path).unwrap();
-    let mut random = Seed(71).random();
-    for _ in 0..mebibytes {
-        file.write_all(&random.bytes(1 << 20)).unwrap();
-    }
-    file.seek(SeekFrom::Start(2 * mebibytes * MIB)).unwrap();
-    file.write_all(b"end").unwrap();
-}
 
 fn write_small(folder: &Path, files: u64) {
     let mut random = Seed(72).random();

@@ -1,8 +1,11 @@
 //! How much there is to do, for a progress bar: known from the parent snapshot, or counted by a look ahead.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use super::session::Session;
 use crate::limits::DEPTH_MAX;
@@ -15,13 +18,21 @@ use crate::tree::NodeKind;
 ///
 /// What the parent snapshot held is close enough and costs nothing. Without one, a walk that only looks runs ahead of
 /// the one that stores; it leaves out what that one does, but knows no problems. When the latter is at its end, it says
-/// the exact numbers.
-pub(super) fn estimate(session: &Session<'_>, sources: &[PathBuf], parent: Option<&Snapshot>) {
+/// the exact numbers; so the look ahead begins only when that takes a while, and ends with it.
+pub(super) fn estimate(
+    session: &Session<'_>,
+    sources: &[PathBuf],
+    parent: Option<&Snapshot>,
+    walked: &Receiver<Infallible>,
+) {
     let before = parent.and_then(|snapshot| snapshot.summary.as_ref());
     if let Some(before) = before.filter(|summary| summary.total_files_processed > 0) {
         return session.monitor.total(before.total_files_processed, before.total_bytes_processed);
     }
-    let mut count = Count { session, files: 0, bytes: 0 };
+    if walked.recv_timeout(session.options.count_after) != Err(RecvTimeoutError::Timeout) {
+        return;
+    }
+    let mut count = Count { session, walked, files: 0, bytes: 0 };
     if sources.iter().all(|source| count.source(source)) {
         session.monitor.total(count.files, count.bytes);
     }
@@ -29,6 +40,7 @@ pub(super) fn estimate(session: &Session<'_>, sources: &[PathBuf], parent: Optio
 
 struct Count<'s, 'a> {
     session: &'s Session<'a>,
+    walked: &'s Receiver<Infallible>,
     files: u64,
     bytes: u64,
 }
@@ -52,7 +64,7 @@ impl Count<'_, '_> {
         let mut stack = Vec::new();
         self.push(&mut stack, Folder::open_root(source), source.to_path_buf());
         while let Some(frame) = stack.last_mut() {
-            if !self.session.is_running() {
+            if !self.session.is_running() || self.walked.try_recv() == Err(TryRecvError::Disconnected) {
                 return false;
             }
             let Some(name) = frame.names.next() else {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::TrySendError;
 
+use super::buffers::Buffer;
 use super::building::Slot;
 use super::worker::{Tasks, Worker};
 use crate::chunker::CutSearch;
@@ -34,7 +35,7 @@ pub(super) struct FileTask {
 
 /// A chunk that is to be stored.
 pub(super) struct ChunkTask {
-    data: Vec<u8>,
+    data: Buffer,
     number: usize,
     file: Arc<PendingFile>,
 }
@@ -83,47 +84,68 @@ impl Worker<'_, '_> {
     }
 
     /// Stores a chunk that another thread has read.
-    pub(super) fn store_chunk(&mut self, task: ChunkTask) -> Result<()> {
-        let ChunkTask { data, number, file } = task;
-        let id = self.store_data(&data)?;
-        self.session.buffers.give(data);
-        file.lock().chunks[number] = Some(id);
-        self.chunk_done(&file)
+    pub(super) fn store_chunk(&mut self, mut task: ChunkTask) -> Result<()> {
+        let length = task.data.bytes().len();
+        self.store_first(&task.file, task.number, &mut task.data, length)
+    }
+
+    /// Stores the first bytes of a buffer as a chunk of a file.
+    fn store_first(&mut self, file: &PendingFile, number: usize, buffer: &mut Buffer, length: usize) -> Result<()> {
+        let is_room = buffer.is_room();
+        let (chunk, sealed) = buffer.parts(length);
+        // A large chunk brings the memory to seal it in; a thread's own is for small ones.
+        if is_room {
+            self.sealer.swap_buffer(sealed);
+        }
+        let stored = self.store_data(chunk);
+        if is_room {
+            self.sealer.swap_buffer(sealed);
+        }
+        file.lock().chunks[number] = Some(stored?);
+        self.chunk_done(file)
     }
 
     fn read(&mut self, reading: &mut Reading<'_>) -> Result<(), ReadError> {
         let mut search = self.session.chunker.search();
-        let mut data = self.session.buffers.take();
-        loop {
-            let end = self.read_step(reading, &mut data)?;
-            data = self.store_cuts(reading, &mut search, data, end)?;
-            if end {
-                self.session.buffers.give(data);
-                return Ok(());
+        let mut buffer = std::mem::take(&mut self.small);
+        let done = loop {
+            let end = match self.read_step(reading, &mut buffer) {
+                Ok(end) => end,
+                Err(error) => break Err(error),
+            };
+            if let Err(error) = self.store_cuts(reading, &mut search, &mut buffer, end) {
+                break Err(ReadError::Fatal(error));
             }
+            if end {
+                break Ok(());
+            }
+        };
+        if !buffer.is_room() {
+            buffer.clear();
+            self.small = buffer;
         }
+        done
     }
 
     /// Appends what one read gives; returns whether the file is at its end.
-    fn read_step(&mut self, reading: &mut Reading<'_>, data: &mut Vec<u8>) -> Result<bool, ReadError> {
+    fn read_step(&mut self, reading: &mut Reading<'_>, buffer: &mut Buffer) -> Result<bool, ReadError> {
         let step = match reading.size.checked_sub(reading.length) {
             // One byte more than the file should have left tells its end without another read.
             Some(left) => usize::try_from(left).unwrap_or(READ_STEP).saturating_add(1).min(READ_STEP),
             // It grows, or it is one of the system's, whose length is not known.
             None => READ_STEP,
         };
-        self.step(step).map_err(ReadError::Fatal)?;
-        let start = data.len();
-        self.session.buffers.grow(data, step);
-        data.resize(start + step, 0);
+        let session = self.session;
+        let widened = session.buffers.widen(buffer, step, &reading.tasks.chunks, |chunk| self.store_chunk(chunk));
+        widened.and_then(|()| self.step(step)).map_err(ReadError::Fatal)?;
         let mut file = reading.file;
         let read = loop {
-            match file.read(&mut data[start..]) {
+            match file.read(buffer.space(step)) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 other => break other.map_err(|error| ReadError::Item(Error::io("read", reading.path)(error)))?,
             }
         };
-        data.truncate(start + read);
+        buffer.filled(read);
         reading.length += read as u64;
         self.tally.counts.bytes += read as u64;
         self.tally.progress.bytes += read as u64;
@@ -131,36 +153,35 @@ impl Worker<'_, '_> {
         Ok(read == 0 || is_whole || reading.length > reading.size.saturating_add(GROWTH_MAX))
     }
 
-    /// Stores every chunk that is complete, and returns what is left of the data.
+    /// Stores every chunk that is complete.
     fn store_cuts(
         &mut self,
         reading: &Reading<'_>,
         search: &mut CutSearch,
-        mut data: Vec<u8>,
+        buffer: &mut Buffer,
         end: bool,
-    ) -> Result<Vec<u8>, ReadError> {
-        while let Some(cut) = search.next_cut(&data, end) {
-            let mut rest = self.session.buffers.take();
-            self.session.buffers.grow(&mut rest, data.len() - cut);
-            rest.extend_from_slice(&data[cut..]);
-            data.truncate(cut);
-            let more = !(end && rest.is_empty());
-            self.hand_out(reading, data, more).map_err(ReadError::Fatal)?;
-            data = rest;
+    ) -> Result<()> {
+        while let Some(cut) = search.next_cut(buffer.bytes(), end) {
+            let number = reading.pending.add_chunk();
+            let is_last = end && cut == buffer.bytes().len();
+            if is_last || !self.hand_out(reading, number, buffer, cut)? {
+                self.store_first(reading.pending, number, buffer, cut)?;
+                buffer.consume(cut);
+            }
         }
-        Ok(data)
+        Ok(())
     }
 
-    /// Gives a chunk to an idle thread, or stores it here if there is none or it is the file's last.
-    fn hand_out(&mut self, reading: &Reading<'_>, data: Vec<u8>, more: bool) -> Result<()> {
-        let number = reading.pending.add_chunk();
-        let task = ChunkTask { data, number, file: reading.pending.clone() };
-        if !more {
-            return self.store_chunk(task);
+    /// Gives a chunk to an idle thread; returns whether there is one, and memory to go on reading.
+    fn hand_out(&mut self, reading: &Reading<'_>, number: usize, buffer: &mut Buffer, cut: usize) -> Result<bool> {
+        if !buffer.is_room() || reading.tasks.to_others.is_full() {
+            return Ok(false);
         }
+        let Some(next) = self.session.buffers.try_room() else { return Ok(false) };
+        let task = ChunkTask { data: buffer.split(cut, next), number, file: reading.pending.clone() };
         match reading.tasks.to_others.try_send(task) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(task) | TrySendError::Disconnected(task)) => self.store_chunk(task),
+            Ok(()) => Ok(true),
+            Err(TrySendError::Full(task) | TrySendError::Disconnected(task)) => self.store_chunk(task).map(|()| true),
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Map;
 
 use super::session::Counts;
 use crate::id::{BlobId, SnapshotId};
-use crate::limits::CHECKPOINT_BYTES;
+use crate::limits::{BACKUP_MEMORY, CHECKPOINT_BYTES};
 use crate::monitor::PackRecord;
 use crate::pack::Blobs;
 use crate::snapshot::{Snapshot, Summary};
@@ -59,6 +60,11 @@ pub struct BackupOptions {
     pub never: Vec<PathBuf>,
     /// How many threads read and seal; 0: as many as the machine runs at once.
     pub threads: usize,
+    /// How many bytes of memory all threads together may take for what they read, seal and write; 0: as
+    /// [`BACKUP_MEMORY`](crate::limits::BACKUP_MEMORY) says.
+    pub memory: usize,
+    /// How long a first backup takes before it is counted how much there is to do: a short one need not know.
+    pub count_after: Duration,
     /// Packs that an interrupted attempt named before it stored them.
     pub adopt: Vec<PackRecord>,
 }
@@ -113,6 +119,10 @@ impl BackupOptions {
 
     pub(super) fn checkpoint_bytes(&self) -> u64 {
         if self.checkpoint_bytes == 0 { CHECKPOINT_BYTES } else { self.checkpoint_bytes }
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        if self.memory == 0 { BACKUP_MEMORY } else { self.memory }
     }
 
     pub(super) fn thread_count(&self) -> usize {

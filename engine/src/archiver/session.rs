@@ -118,7 +118,7 @@ impl<'a> Session<'a> {
             to_write: Mutex::new(Some(to_write)),
             counts: Mutex::default(),
             first_failure: Mutex::default(),
-            buffers: Buffers::new(2 * options.thread_count(), chunker.max()),
+            buffers: Buffers::new(options.memory(), options.thread_count(), chunker.max()),
             chunker,
             failed: AtomicBool::new(false),
             ended: AtomicBool::new(false),

@@ -46,7 +46,8 @@ impl Session<'_> {
         let tasks = Tasks { files: waiting_files, chunks: waiting_chunks, to_others: chunks, stopped };
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| self.write_packs());
-            let counter = scope.spawn(|| estimate(self, &roots.sources, before));
+            let (walking, walked) = bounded(0);
+            let counter = scope.spawn(move || estimate(self, &roots.sources, before, &walked));
             let workers: Vec<_> = (0..threads)
                 .map(|_| {
                     let tasks = tasks.clone();
@@ -55,6 +56,7 @@ impl Session<'_> {
                 .collect();
             drop(tasks);
             let sources = self.walk(roots, parent, &mut files);
+            drop(walking);
             let tree = self.end.1.recv().unwrap_or(Err(Error::Cancelled));
             drop((running, files));
             self.ended.store(true, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
 
+use super::buffers::Buffer;
 use super::building::{FolderChange, SaveTree};
 use super::file::ChunkTask;
 use super::queue::Batch;
@@ -27,11 +28,13 @@ pub(super) struct Worker<'s, 'a> {
     pub(super) session: &'s Session<'a>,
     pub(super) sealer: Sealer,
     pub(super) tally: Tally,
+    /// Memory for small files.
+    pub(super) small: Buffer,
 }
 
 impl<'s, 'a> Worker<'s, 'a> {
     pub(super) fn new(session: &'s Session<'a>) -> Result<Self> {
-        Ok(Self { session, sealer: session.saver.sealer()?, tally: Tally::default() })
+        Ok(Self { session, sealer: session.saver.sealer()?, tally: Tally::default(), small: Buffer::default() })
     }
 
     /// Does tasks until there are none left, and says what is not said by then.

@@ -7,8 +7,10 @@
 //! ```
 //! Types 0 and 1 are data and tree; 2 and 3 the same, compressed, and with the length in brackets. Numbers are little-endian.
 
+mod body;
 mod header;
 mod open;
+mod places;
 mod settle;
 mod writer;
 

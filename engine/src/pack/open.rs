@@ -1,6 +1,7 @@
 //! A pack while it is being filled.
 
 use super::encode_header;
+use super::places::Place;
 use crate::error::{Error, Result};
 use crate::id::BlobHandle;
 use crate::monitor::PackedBlob;
@@ -16,6 +17,8 @@ pub(crate) struct OpenPack {
     pub(super) blobs: Vec<PackedBlob>,
     /// Bytes of contents.
     pub(super) contents: u64,
+    /// Its place in memory, kept until it is written.
+    pub(super) place: Option<Place>,
 }
 
 impl OpenPack {

@@ -8,18 +8,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::body::GatedBody;
 use super::open::OpenPack;
+use super::places::Places;
 use super::settle::Settled;
 use crate::blob::Sealer;
 use crate::control::Gate;
 use crate::error::{Error, Result};
 use crate::id::{BlobHandle, BlobId, BlobKind, IndexId, PackId};
 use crate::index::{IndexFile, IndexedPack};
-use crate::limits::INDEX_BLOBS;
+use crate::limits::{INDEX_BLOBS, PACK_BUFFERS, PACK_MARGIN};
 use crate::lock::Lock;
 use crate::monitor::{Monitor, PackRecord, Progress};
 use crate::repository::Repository;
-use crate::storage::{Body, Bytes, FileKind, FileName};
+use crate::storage::{Bytes, FileKind, FileName};
 
 /// What became of a blob that was handed in.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +54,8 @@ pub(crate) struct BlobSaver<'a> {
     pub(super) pending: Mutex<HashSet<BlobHandle>>,
     full: Sender<OpenPack>,
     pack_sizes: [usize; 2],
-    /// The buffer of a pack that was written.
+    places: Places,
+    /// The buffers of packs that were written.
     spare: Mutex<Vec<Vec<u8>>>,
     unindexed: Mutex<Vec<PackRecord>>,
     added: Mutex<Blobs>,
@@ -74,6 +77,7 @@ impl<'a> BlobSaver<'a> {
             trees: Mutex::default(),
             pending: Mutex::default(),
             full,
+            places: Places::new(),
             pack_sizes: [pack_size(BlobKind::Data), pack_size(BlobKind::Tree)],
             spare: Mutex::default(),
             unindexed: Mutex::default(),
@@ -89,22 +93,29 @@ impl<'a> BlobSaver<'a> {
 
     /// Stores a blob unless it is known.
     pub(crate) fn save(&self, kind: BlobKind, contents: &[u8], sealer: &mut Sealer) -> Result<Saved> {
-        let (saved, full) = self.put(kind, contents, sealer)?;
+        let (saved, full) = self.put(kind, contents, sealer, true)?;
         if let Some(pack) = full {
-            self.full.send(pack).map_err(|_| writer_is_gone())?;
+            // Without the writer its error is the one to report.
+            self.full.send(pack).map_err(|_| Error::Cancelled)?;
         }
         Ok(saved)
     }
 
     /// Stores a blob unless it is known, for the thread that writes packs: it cannot pass one on to itself.
     pub(crate) fn save_and_write(&self, kind: BlobKind, contents: &[u8], sealer: &mut Sealer) -> Result<Saved> {
-        let (saved, full) = self.put(kind, contents, sealer)?;
+        let (saved, full) = self.put(kind, contents, sealer, false)?;
         full.map_or(Ok(()), |pack| self.write_pack(pack))?;
         Ok(saved)
     }
 
     /// Puts a blob into a pack unless it is known; returns the pack if that has filled it.
-    fn put(&self, kind: BlobKind, contents: &[u8], sealer: &mut Sealer) -> Result<(Saved, Option<OpenPack>)> {
+    fn put(
+        &self,
+        kind: BlobKind,
+        contents: &[u8],
+        sealer: &mut Sealer,
+        wait: bool,
+    ) -> Result<(Saved, Option<OpenPack>)> {
         let id = BlobId::of(contents);
         let handle = BlobHandle { kind, id };
         if !self.claim(handle) {
@@ -112,15 +123,34 @@ impl<'a> BlobSaver<'a> {
         }
         let sealed = sealer.seal(self.repository.key(), contents)?;
         let full = {
-            let mut pack = guard(self.open_pack(kind));
+            let mut pack = self.pack_in_memory(kind, wait);
             if pack.bytes.capacity() == 0 {
                 pack.bytes = guard(&self.spare).pop().unwrap_or_default();
+                // Room for the last blob and the header too: a full pack that has to move takes its memory twice.
+                pack.bytes.reserve_exact(self.pack_sizes[kind as usize] + PACK_MARGIN);
             }
             pack.add(handle, sealed.bytes, sealed.uncompressed_length, contents.len())?;
             let full = pack.bytes.len() >= self.pack_sizes[kind as usize];
             full.then(|| std::mem::take(&mut *pack))
         };
         Ok((Saved { id, new: true }, full))
+    }
+
+    /// Returns the pack that is being filled; a new one may have to wait until another is written.
+    fn pack_in_memory(&self, kind: BlobKind, wait: bool) -> MutexGuard<'_, OpenPack> {
+        let mut place = None;
+        loop {
+            let mut pack = guard(self.open_pack(kind));
+            if wait && pack.place.is_none() {
+                pack.place = place.or_else(|| self.places.try_take());
+            }
+            if !wait || pack.place.is_some() {
+                return pack;
+            }
+            // Nothing is held while waiting: the thread that writes looks into this pack too.
+            drop(pack);
+            place = self.places.take();
+        }
     }
 
     /// Returns whether the caller is the one to store a blob: nobody did, and nobody is about to.
@@ -193,8 +223,9 @@ impl<'a> BlobSaver<'a> {
         }
     }
 
-    pub(super) fn write_pack(&self, pack: OpenPack) -> Result<()> {
+    pub(super) fn write_pack(&self, mut pack: OpenPack) -> Result<()> {
         let contents = pack.contents;
+        let _place = pack.place.take();
         let (bytes, blobs) = pack.finish(self.repository)?;
         let record = PackRecord { id: PackId::of(&bytes), length: bytes.len() as u64, blobs };
         self.monitor.storing(&record)?;
@@ -215,7 +246,7 @@ impl<'a> BlobSaver<'a> {
     /// Keeps the memory of a pack for the next one.
     fn keep_buffer(&self, mut bytes: Vec<u8>) {
         let mut spare = guard(&self.spare);
-        if spare.is_empty() {
+        if spare.len() < PACK_BUFFERS {
             bytes.clear();
             spare.push(bytes);
         }
@@ -263,29 +294,7 @@ impl<'a> BlobSaver<'a> {
     }
 }
 
-/// A pack's bytes, held back while the gate is paused. A pack that was begun is written to its end: a gate that says
-/// to end is obeyed by those who read.
-struct GatedBody<'a> {
-    bytes: Bytes<'a>,
-    gate: &'a Gate,
-}
-
-impl Body for GatedBody<'_> {
-    fn length(&self) -> u64 {
-        self.bytes.length()
-    }
-
-    fn next_slice(&mut self) -> Result<Option<&[u8]>> {
-        self.gate.wait_while_paused();
-        self.bytes.next_slice()
-    }
-}
-
-fn writer_is_gone() -> Error {
-    Error::Cancelled
-}
-
 pub(super) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while one is held ends the backup: the scope that runs the threads passes it on.
+    // A panic while one is held ends the backup.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

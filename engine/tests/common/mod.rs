@@ -6,6 +6,8 @@ pub(crate) mod damaged;
 pub(crate) mod forge;
 pub(crate) mod history;
 pub(crate) mod moment;
+#[cfg(target_os = "linux")]
+pub(crate) mod peak;
 pub(crate) mod rustic;
 pub(crate) mod trap;
 
