@@ -1,27 +1,25 @@
 //! A repository that is open: its storage, its key, its config and its index.
 
-use std::io::Read;
+mod files;
+
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Map;
 
-use crate::blob::{BlobLimits, Opener, cannot_compress};
+use crate::blob::{BlobLimits, Opener};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::id::{BlobHandle, BlobId, BlobKind, KeyId, RepositoryId, sha256};
-use crate::index::{Index, Location};
+use crate::id::{BlobHandle, BlobId, BlobKind, KeyId, RepositoryId};
+use crate::index::{Index, IndexCache, Location};
 use crate::key::{KeyOwner, find_key, write_key};
-use crate::limits::FILE_MAX;
 use crate::polynomial::Polynomial;
 use crate::seal::{SealKey, fill_random};
 use crate::storage::{Bytes, FileKind, FileName, Storage};
 use crate::tree::{Tree, TreeError};
 
-/// The first byte of a compressed file; one that is not compressed is JSON.
-const COMPRESSED: u8 = 2;
+use files::to_json;
 
 /// A repository that is open.
 pub struct Repository {
@@ -30,6 +28,7 @@ pub struct Repository {
     key: SealKey,
     config: Config,
     index: RwLock<Index>,
+    index_cache: Option<IndexCache>,
 }
 
 /// What a new repository is to be.
@@ -81,7 +80,7 @@ impl Repository {
         let key_id = write_key(&*storage, &key, password, &owner)?;
         let sealed = key.seal(&to_json(&config)?)?;
         storage.write(&FileName::CONFIG, &mut Bytes::new(&sealed))?;
-        Ok(Arc::new(Self { storage, key_id, key, config, index: RwLock::default() }))
+        Ok(Arc::new(Self { storage, key_id, key, config, index: RwLock::default(), index_cache: None }))
     }
 
     /// Returns the same repository with an index of its own, which knows nothing yet.
@@ -90,8 +89,19 @@ impl Repository {
     /// this one fails, must not rely on them; so each run has its own.
     #[must_use]
     pub fn with_own_index(&self) -> Arc<Self> {
+        self.with_cache_of_index(self.index_cache.clone())
+    }
+
+    /// Returns the same repository, which keeps what its index files list in a file of this folder as well. The folder
+    /// is the caller's own, on a fast disk; what is in it may be removed at any time.
+    #[must_use]
+    pub fn with_index_cache(&self, folder: &Path) -> Arc<Self> {
+        self.with_cache_of_index(Some(IndexCache::new(folder.to_path_buf(), self.id())))
+    }
+
+    fn with_cache_of_index(&self, index_cache: Option<IndexCache>) -> Arc<Self> {
         let (storage, key_id, key, config) = (self.storage.clone(), self.key_id, self.key.clone(), self.config.clone());
-        Arc::new(Self { storage, key_id, key, config, index: RwLock::default() })
+        Arc::new(Self { storage, key_id, key, config, index: RwLock::default(), index_cache })
     }
 
     /// Opens a repository with a password.
@@ -109,7 +119,7 @@ impl Repository {
         let plain = key.open(&sealed).ok_or_else(|| damaged("it was not sealed with the repository's key"))?;
         let config = Config::decode(&plain).map_err(|problem| damaged(&problem))?;
         config.check(&location)?;
-        Ok(Arc::new(Self { storage, key_id, key, config, index: RwLock::default() }))
+        Ok(Arc::new(Self { storage, key_id, key, config, index: RwLock::default(), index_cache: None }))
     }
 
     /// Returns whether there is a repository.
@@ -177,6 +187,10 @@ impl Repository {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn index_cache(&self) -> Option<&IndexCache> {
+        self.index_cache.as_ref()
+    }
+
     pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -236,62 +250,4 @@ impl Repository {
             TreeError::Broken(problem) => Error::damaged(format!("tree blob {id}"), problem),
         })
     }
-
-    /// Reads a sealed file, checks it against its name and unpacks it.
-    pub(crate) fn read_file(&self, name: &FileName) -> Result<Vec<u8>> {
-        let sealed = self.storage.read(name)?;
-        if sha256(&sealed) != name.id {
-            return Err(self.damaged(name, "its contents do not match its name"));
-        }
-        let plain = self.key.open(&sealed);
-        let plain = plain.ok_or_else(|| self.damaged(name, "it was not sealed with the repository's key"))?;
-        unpack(plain).map_err(|problem| self.damaged(name, problem))
-    }
-
-    /// Reads a sealed file of JSON.
-    pub(crate) fn read_json<T: DeserializeOwned>(&self, name: &FileName) -> Result<T> {
-        serde_json::from_slice(&self.read_file(name)?).map_err(|error| self.damaged(name, error))
-    }
-
-    /// Writes a value as JSON, packed and sealed as a file of this repository.
-    pub(crate) fn seal_file(&self, value: &impl Serialize) -> Result<Vec<u8>> {
-        let mut plain = to_json(value)?;
-        if let Some(level) = self.config.compression_level() {
-            let mut packed = vec![COMPRESSED];
-            packed.extend(zstd::bulk::compress(&plain, level).map_err(cannot_compress)?);
-            plain = packed;
-        }
-        self.key.seal(&plain)
-    }
-
-    /// Writes a sealed file under its id.
-    pub(crate) fn write_file(&self, kind: FileKind, sealed: &[u8]) -> Result<()> {
-        self.storage.write(&FileName::new(kind, sha256(sealed)), &mut Bytes::new(sealed))
-    }
-
-    pub(crate) fn damaged(&self, name: &FileName, problem: impl std::fmt::Display) -> Error {
-        Error::damaged(format!("{name} in {}", self.location()), problem)
-    }
-}
-
-/// Takes a file out of its compression; total over all bytes, and bounded.
-fn unpack(plain: Vec<u8>) -> Result<Vec<u8>, String> {
-    match plain.first() {
-        Some(b'{' | b'[') => Ok(plain),
-        Some(&COMPRESSED) => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(&plain[1..]).map_err(|error| error.to_string())?;
-            let mut unpacked = Vec::new();
-            decoder.take(FILE_MAX as u64 + 1).read_to_end(&mut unpacked).map_err(|error| error.to_string())?;
-            if unpacked.len() > FILE_MAX {
-                Err(format!("it unpacks to more than {FILE_MAX} bytes"))
-            } else {
-                Ok(unpacked)
-            }
-        }
-        _ => Err("its encoding is not known".to_owned()),
-    }
-}
-
-fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| Error::misuse(format!("a value cannot be written as JSON: {error}")))
 }

@@ -49,6 +49,7 @@ pub(super) fn find(params: &SnapshotFind, context: &Context) -> Result<Page<Foun
             (is_before, skip) = (false, *count);
         }
         let (_, repository) = context.targets.open_existing(&target).map_err(|error| error.to_rpc())?;
+        let repository = repository.with_own_index();
         let listed = repository.snapshots().map_err(|error| rpc_error(&error))?.list;
         let Some((_, snapshot)) = listed.into_iter().find(|(other, _)| *other == id) else { continue };
         repository.load_index().map_err(|error| rpc_error(&error))?;
@@ -126,7 +127,9 @@ pub(super) fn cat(
 
 /// Finds a snapshot and loads what is needed to look into it.
 fn open(query: &SnapshotQuery, context: &Context) -> Result<FoundSnapshot, RpcError> {
-    let found = find_snapshot(query, context)?;
+    let mut found = find_snapshot(query, context)?;
+    // The index is given back when the question is answered.
+    found.repository = found.repository.with_own_index();
     load_index(&found.repository)?;
     Ok(found)
 }

@@ -132,15 +132,29 @@ impl Targets {
         let repository = Repository::create(Arc::new(storage.clone()), &password, &self.create_options())
             .map_err(TargetError::engine(&place.name))?;
         self.confirm_id(place, &repository)?;
-        let target = OpenTarget::new(place, &storage, &password, Arc::clone(&repository))?;
+        let target = self.opened_target(place, &storage, &password, &repository)?;
+        let repository = Arc::clone(&target.repository);
         self.opened().insert(place.name.clone(), target);
         Ok(repository)
     }
 
     fn open_storage(&self, place: &Place, storage: LocalStorage) -> Result<OpenTarget, TargetError> {
         let password = password::read(&place.name, &place.password)?;
-        let repository = Repository::open(Arc::new(storage.clone()), &password);
-        OpenTarget::new(place, &storage, &password, repository.map_err(TargetError::engine(&place.name))?)
+        let repository =
+            Repository::open(Arc::new(storage.clone()), &password).map_err(TargetError::engine(&place.name))?;
+        self.opened_target(place, &storage, &password, &repository)
+    }
+
+    fn opened_target(
+        &self,
+        place: &Place,
+        storage: &LocalStorage,
+        password: &[u8],
+        repository: &Repository,
+    ) -> Result<OpenTarget, TargetError> {
+        let config_hash = config_hash(storage).map_err(TargetError::engine(&place.name))?;
+        let repository = repository.with_index_cache(&self.options.state.join("cache"));
+        Ok(OpenTarget { place: place.clone(), password_hash: sha256(password), config_hash, repository })
     }
 
     /// Returns the cached repository if place, password and the repository's config file are what they were.
@@ -179,18 +193,6 @@ impl Targets {
 
     fn known_id(&self, place: &Place) -> Option<String> {
         self.known.get(&place.name).map(|known| known.repository_id).filter(|id| !id.is_empty())
-    }
-}
-
-impl OpenTarget {
-    fn new(
-        place: &Place,
-        storage: &LocalStorage,
-        password: &[u8],
-        repository: Arc<Repository>,
-    ) -> Result<Self, TargetError> {
-        let config_hash = config_hash(storage).map_err(TargetError::engine(&place.name))?;
-        Ok(Self { place: place.clone(), password_hash: sha256(password), config_hash, repository })
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::BackupOptions;
 use crate::error::Result;
 use crate::id::SnapshotId;
+use crate::index::Detail;
 use crate::monitor::{Monitor, PackRecord};
 use crate::pack::read_header;
 use crate::repository::Repository;
@@ -29,7 +30,7 @@ impl Past {
 
 /// Learns what the repository holds, and finds the snapshot to compare with.
 pub(super) fn prepare(repository: &Arc<Repository>, options: &BackupOptions, monitor: &dyn Monitor) -> Result<Past> {
-    for (id, error) in repository.load_index()? {
+    for (id, error) in repository.load_index_with(Detail::Known)? {
         monitor.notice(&format!("Index {} cannot be used, what it lists is stored again: {error}", id.short()));
     }
     let missing = repository.forget_missing_packs()?;

@@ -2,12 +2,26 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Index, IndexFile};
+use super::base::Base;
+use super::build::Builder;
+use super::{Index, IndexFile, IndexedPack};
 use crate::error::{Error, Result};
 use crate::id::{IndexId, PackId};
 use crate::pack::read_header;
 use crate::repository::Repository;
 use crate::storage::{FileKind, FileName};
+
+/// How much is to be known of data: a backup asks what there is, everything else where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Which blobs there are, and where the trees are.
+    Known,
+    /// Where each blob is.
+    Places,
+}
+
+/// One new index file in so many is added to a table; more are sorted together with what is there.
+const FEW: usize = 8;
 
 impl Repository {
     /// Reads what is new in the index; if an index file has vanished, all of it.
@@ -17,26 +31,33 @@ impl Repository {
     /// # Errors
     /// The storage's own, when listing.
     pub fn load_index(&self) -> Result<Vec<(IndexId, Error)>> {
-        let listed = self.index_files()?;
-        let mut index = self.index_mut();
-        if !index.files().is_subset(&listed) {
-            let mut fresh = Index::default();
-            let damaged = self.read_index_files(&listed, &mut fresh);
-            fresh.add_unlisted_of(&index);
-            *index = fresh;
-            return Ok(damaged);
-        }
-        Ok(self.read_index_files(&listed, &mut index))
+        self.load_index_with(Detail::Places)
     }
 
-    /// Reads all of the index, also what is known already: to learn whether it can still be read.
+    /// Reads what is new in the index in some detail; if an index file has vanished, all of it.
+    ///
+    /// # Errors
+    /// As [`load_index`](Self::load_index).
+    pub(crate) fn load_index_with(&self, detail: Detail) -> Result<Vec<(IndexId, Error)>> {
+        let listed = self.index_files()?;
+        let mut index = self.index_mut();
+        let is_usable = !index.files.is_empty() && index.files.is_subset(&listed);
+        if is_usable && (detail == Detail::Known || !index.base.is_slim()) {
+            return Ok(self.read_index_files(&listed, &mut index));
+        }
+        let (mut fresh, damaged) = self.read_whole_index(&listed, detail);
+        fresh.add_unlisted_of(&index);
+        *index = fresh;
+        Ok(damaged)
+    }
+
+    /// Reads all of the index files, also what is known already: to learn whether they can still be read.
     ///
     /// # Errors
     /// As [`load_index`](Self::load_index).
     pub(crate) fn read_index_again(&self) -> Result<Vec<(IndexId, Error)>> {
         let listed = self.index_files()?;
-        let mut fresh = Index::default();
-        let damaged = self.read_index_files(&listed, &mut fresh);
+        let (mut fresh, damaged) = self.sort_index(&listed, None);
         let mut index = self.index_mut();
         // What a backup has listed meanwhile is read the next time.
         fresh.add_unlisted_of(&index);
@@ -48,19 +69,72 @@ impl Repository {
         Ok(self.storage().list(FileKind::Index)?.into_iter().map(|(name, _)| IndexId(name.id)).collect())
     }
 
+    /// Reads the index from the cache as far as that holds it, and writes the cache anew if that is not far.
+    fn read_whole_index(&self, listed: &HashSet<IndexId>, detail: Detail) -> (Index, Vec<(IndexId, Error)>) {
+        let Some(cache) = self.index_cache() else { return self.sort_index(listed, None) };
+        let usable = || cache.open().filter(|header| header.files.is_subset(listed));
+        if let Some(mut header) = usable()
+            && (listed.len() - header.files.len()) * FEW <= header.files.len()
+        {
+            let files = std::mem::take(&mut header.files);
+            if let Ok(base) = header.read_base(detail == Detail::Known) {
+                let mut index = Index { files, base, ..Index::default() };
+                let damaged = self.read_index_files(listed, &mut index);
+                return (index, damaged);
+            }
+        }
+        let known = usable().and_then(|mut header| {
+            let files = std::mem::take(&mut header.files);
+            header.read_base(false).ok().map(|base| (files, base))
+        });
+        let (mut index, damaged) = self.sort_index(listed, known);
+        // Without it, the next run reads the index files again.
+        let _ = cache.write(&index.files, &index.base);
+        if detail == Detail::Known {
+            index.base.data.drop_places();
+        }
+        (index, damaged)
+    }
+
+    /// Reads these index files, but for those that are known, and sorts all of it.
+    fn sort_index(
+        &self,
+        listed: &HashSet<IndexId>,
+        known: Option<(HashSet<IndexId>, Base)>,
+    ) -> (Index, Vec<(IndexId, Error)>) {
+        let mut builder = Builder::default();
+        let mut files = HashSet::new();
+        if let Some((cached, base)) = known {
+            builder.add_base(&base);
+            files = cached;
+        }
+        let damaged = self.read_missing(listed, &mut files, |pack| builder.add(pack.id, pack.packed_blobs()));
+        (Index { files, base: builder.finish(), ..Index::default() }, damaged)
+    }
+
     /// Adds what these index files list, unless they were read before; returns those that cannot be read.
     fn read_index_files(&self, listed: &HashSet<IndexId>, index: &mut Index) -> Vec<(IndexId, Error)> {
+        let mut files = std::mem::take(&mut index.files);
+        let damaged = self.read_missing(listed, &mut files, |pack| index.add_pack(pack.id, &pack.packed_blobs()));
+        index.files = files;
+        damaged
+    }
+
+    fn read_missing(
+        &self,
+        listed: &HashSet<IndexId>,
+        files: &mut HashSet<IndexId>,
+        mut add: impl FnMut(&IndexedPack),
+    ) -> Vec<(IndexId, Error)> {
         let mut damaged = Vec::new();
         for id in listed {
-            if index.files().contains(id) {
+            if files.contains(id) {
                 continue;
             }
             match self.read_index(*id) {
                 Ok(file) => {
-                    for pack in &file.packs {
-                        index.add_pack(pack.id, &pack.packed_blobs());
-                    }
-                    index.add_file(*id);
+                    file.packs.iter().for_each(&mut add);
+                    files.insert(*id);
                 }
                 Err(error) => damaged.push((*id, error)),
             }
@@ -78,7 +152,7 @@ impl Repository {
         let mut index = self.index_mut();
         let missing = index.packs_to_forget(|id, length| sizes.get(id).is_some_and(|size| *size >= length));
         if !missing.is_empty() {
-            *index = index.without(&missing);
+            index.forget_packs(&missing);
         }
         Ok(missing)
     }

@@ -5,21 +5,15 @@ use std::collections::{HashMap, HashSet};
 use super::Index;
 use crate::id::PackId;
 use crate::monitor::PackedBlob;
-use crate::pack::{pack_overhead, packed_length};
+use crate::pack::pack_overhead;
 
 impl Index {
     /// Returns the blobs of each pack, by pack and offset.
     #[must_use]
     pub fn by_pack(&self) -> HashMap<PackId, Vec<PackedBlob>> {
         let mut packs: HashMap<PackId, Vec<PackedBlob>> = HashMap::new();
-        for entry in &self.entries {
-            let location = self.location(entry);
-            packs.entry(location.pack).or_default().push(PackedBlob {
-                handle: entry.handle(),
-                offset: location.offset,
-                length: location.length,
-                uncompressed_length: location.uncompressed_length,
-            });
+        for (pack, blob) in self.base.blobs().chain(self.recent.blobs()) {
+            packs.entry(pack).or_default().push(blob);
         }
         for blobs in packs.values_mut() {
             blobs.sort_by_key(|blob| (blob.offset, blob.handle));
@@ -30,29 +24,27 @@ impl Index {
 
     /// Returns the packs for which `keep` says no; it is given how long a pack must be to hold its blobs.
     pub(crate) fn packs_to_forget(&self, keep: impl Fn(&PackId, u64) -> bool) -> HashSet<PackId> {
-        let mut lengths = vec![pack_overhead(); self.packs.len()];
-        for entry in &self.entries {
-            lengths[entry.pack_number()] += packed_length(entry.length, entry.uncompressed_length != 0);
-        }
-        let packs = self.packs.iter().zip(lengths).filter(|(pack, length)| !keep(&pack.id, *length));
-        packs.map(|(pack, _)| pack.id).collect()
+        let mut more = self.recent.pack_lengths();
+        let base = self.base.packs.iter().map(|pack| (pack.id, pack.length + more.remove(&pack.id).unwrap_or(0)));
+        let mut lengths: Vec<(PackId, u64)> = base.collect();
+        lengths.extend(more.into_iter().map(|(id, length)| (id, length + pack_overhead())));
+        lengths.into_iter().filter(|(id, length)| !keep(id, *length)).map(|(id, _)| id).collect()
     }
 
-    /// Returns a copy without the blobs of these packs.
-    pub(crate) fn without(&self, packs: &HashSet<PackId>) -> Self {
-        let mut kept = Self { files: self.files.clone(), ..Self::default() };
-        let blobs = self.by_pack();
-        for pack in self.packs.iter().filter(|pack| !packs.contains(&pack.id)) {
-            kept.add(*pack, blobs.get(&pack.id).map_or(&[][..], Vec::as_slice));
-        }
-        kept
+    /// Forgets the blobs of these packs.
+    pub(crate) fn forget_packs(&mut self, packs: &HashSet<PackId>) {
+        self.base.forget(packs);
+        self.recent = self.recent.without(packs);
     }
 
     /// Takes over from another index what no index file lists.
     pub(crate) fn add_unlisted_of(&mut self, other: &Self) {
-        let packs = if other.packs.iter().all(|pack| pack.listed) { HashMap::new() } else { other.by_pack() };
-        for pack in other.packs.iter().filter(|pack| !pack.listed) {
-            self.add_unlisted_pack(pack.id, packs.get(&pack.id).map_or(&[][..], Vec::as_slice));
+        let mut packs: HashMap<PackId, Vec<PackedBlob>> = HashMap::new();
+        if other.recent.packs().any(|(_, listed)| !listed) {
+            other.recent.blobs().for_each(|(pack, blob)| packs.entry(pack).or_default().push(blob));
+        }
+        for (id, _) in other.recent.packs().filter(|(_, listed)| !listed) {
+            self.add_unlisted_pack(id, packs.get(&id).map_or(&[][..], Vec::as_slice));
         }
     }
 }
