@@ -4,7 +4,7 @@ SHELL := /bin/bash
 # Where rustup puts Rust when scripts/setup installs it.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help demo test install soak fuzz fmt generate deb
+.PHONY: help demo test install soak fuzz bench fmt generate deb
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | column -t -l 2 2>/dev/null || sed -n 's/:.*## / - /p' Makefile
@@ -25,6 +25,9 @@ soak: ## the random and fault tests in full counts with fresh seeds
 
 fuzz: ## libFuzzer on every decoder, five minutes each; says what is missing
 	@scripts/fuzz
+
+bench: ## this project beside restic, rustic, borg and bupstash; writes bench/results.md (half an hour)
+	@scripts/bench
 
 fmt: ## formats the code
 	@cargo fmt --all
