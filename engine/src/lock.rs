@@ -18,7 +18,7 @@ use crate::now::{Now, NowFn};
 use crate::repository::Repository;
 use crate::storage::{FileKind, FileName};
 
-/// How long to wait between writing a lock and looking for others: restic's.
+/// How long to wait between writing a lock and looking for others where these are not seen at once: restic's.
 const WAIT_BEFORE_CHECK: Duration = Duration::from_millis(200);
 
 /// The contents of a lock file.
@@ -105,7 +105,10 @@ impl Lock {
         let id = write_lock(repository, &options)?;
         let state = Mutex::new(State { id, refreshed, lost: None });
         let lock = Self { repository: repository.clone(), options, state };
-        std::thread::sleep(WAIT_BEFORE_CHECK);
+        // Of two that write and then look, one at least sees the other, if what is written is seen at once.
+        if !repository.storage().shows_at_once() {
+            std::thread::sleep(WAIT_BEFORE_CHECK);
+        }
         // On an error the lock is dropped, which removes its file.
         check_others(repository, &lock.options, Some(id))?;
         Ok(lock)

@@ -146,6 +146,10 @@ impl Storage for LocalStorage {
         self.root.display().to_string()
     }
 
+    fn shows_at_once(&self) -> bool {
+        super::device::is_of_this_machine(&self.root)
+    }
+
     fn create(&self) -> Result<()> {
         let kinds = [FileKind::Key, FileKind::Lock, FileKind::Snapshot, FileKind::Index];
         for kind in kinds {

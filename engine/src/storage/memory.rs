@@ -40,6 +40,10 @@ impl Storage for MemoryStorage {
         "memory".to_owned()
     }
 
+    fn shows_at_once(&self) -> bool {
+        true
+    }
+
     fn create(&self) -> Result<()> {
         Ok(())
     }

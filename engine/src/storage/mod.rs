@@ -10,6 +10,7 @@
 //!
 //! Throttling, retrying and counting are wrappers; see [`Body`] for why the contents of a file are pulled in slices.
 
+mod device;
 mod local;
 mod memory;
 
@@ -140,6 +141,12 @@ impl Body for Bytes<'_> {
 pub trait Storage: Send + Sync {
     /// Returns where it is, as a person would write it.
     fn location(&self) -> String;
+
+    /// Returns whether a file that was written is in every list that any program makes from then on, at once: true of
+    /// a file system of this machine, not of one that is shared over a network or of a service far away.
+    fn shows_at_once(&self) -> bool {
+        false
+    }
 
     /// Makes the place for a new repository, so that files can be written.
     ///
