@@ -145,45 +145,6 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << power).ok_or_else(refuse)
 }
 
-/// Reads the patterns of an exclude file as restic does: one a line, blank lines and lines that start with `#` are
-/// left out, and so is white space around a pattern; `$NAME` and `${NAME}` stand for variables of the environment.
-pub(crate) fn exclude_patterns(text: &str, variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
-    text.trim_start_matches('\u{feff}')
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| expand(line, &variable))
-        .collect()
-}
-
-/// Puts the values of variables in the place of their names; one that is not set is nothing, `$$` is a dollar sign.
-fn expand(line: &str, variable: impl Fn(&str) -> Option<String>) -> String {
-    let mut expanded = String::new();
-    let mut rest = line;
-    while let Some(dollar) = rest.find('$') {
-        expanded.push_str(&rest[..dollar]);
-        rest = &rest[dollar + 1..];
-        let name_end = |text: &str| {
-            text.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(text.len())
-        };
-        let (name, after) = match rest.strip_prefix('{').and_then(|inside| inside.split_once('}')) {
-            Some(braced) => braced,
-            None => rest.split_at(name_end(rest)),
-        };
-        if let Some(after) = rest.strip_prefix('$') {
-            expanded.push('$');
-            rest = after;
-        } else if name.is_empty() {
-            // What is no name stays as it is.
-            expanded.push('$');
-        } else {
-            expanded.push_str(&variable(name).unwrap_or_default());
-            rest = after;
-        }
-    }
-    expanded + rest
-}
-
 /// Makes a new name for a change.
 pub(crate) fn request_id() -> std::io::Result<RequestId> {
     let mut bytes = [0; 16];
@@ -260,14 +221,6 @@ mod tests {
         for text in ["", "2", "h", "2x", "-1h", "0s", "1.5h", "99999999999999999999s", "9999999999999999999w", "2h3"] {
             assert!(seconds(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn an_exclude_file_has_a_pattern_a_line() {
-        let text = "\u{feff}*.tmp\r\n\n# note\n  /a b  \n#x\n$HOME/x\n${HOME}y\n$NONE/a$$b$/\n${\n$";
-        let home = |name: &str| (name == "HOME").then(|| "/home/ada".to_owned());
-        let wanted = ["*.tmp", "/a b", "/home/ada/x", "/home/aday", "/a$b$/", "${", "$"];
-        assert_eq!(exclude_patterns(text, home), wanted);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod exit;
 mod follow;
 mod input;
 mod keep;
+mod patterns;
 mod render;
 mod report;
 mod session;

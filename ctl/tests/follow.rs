@@ -174,7 +174,7 @@ fn a_daemon_that_goes_away_and_comes_back_is_followed_to_the_end() {
 fn arguments_reach_the_daemon_as_they_were_meant() {
     let house = ending("succeeded", 0);
     let here = house.folder.path().canonicalize().unwrap();
-    std::fs::write(here.join("patterns"), "*.o\n\n# note\n").unwrap();
+    std::fs::write(here.join("patterns"), b"*.o\n\n# note\ncaf\xe9*.\n").unwrap();
     let arguments =
         ["backup", "documents", "--exclude", "*.tmp", "--exclude-file", "patterns", "--now", "--priority", "low"];
     house.run(&arguments);
@@ -182,7 +182,7 @@ fn arguments_reach_the_daemon_as_they_were_meant() {
     house.run(&["backup"]);
     let specs = house.daemon.asked("job.submit");
     assert_eq!(specs[0]["spec"]["plan"], "documents");
-    assert_eq!(specs[0]["spec"]["exclude"], json!(["*.tmp", "*.o"]));
+    assert_eq!(specs[0]["spec"]["exclude"], json!(["*.tmp", "*.o", {"bytes": "Y2Fm6Sou"}]));
     assert_eq!((&specs[0]["now"], &specs[0]["priority"]), (&json!(true), &json!("low")));
     let parent = here.parent().unwrap();
     assert_eq!(specs[1]["spec"]["sources"], json!([here.join("patterns"), parent.join("x")]));

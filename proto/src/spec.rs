@@ -50,8 +50,9 @@ pub struct BackupSpec {
     pub target: Option<String>,
     /// Tags for the snapshot, beside the daemon's own.
     pub tags: Vec<String>,
-    /// Patterns of what to leave out, in restic's syntax; added to the plan's.
-    pub exclude: Vec<String>,
+    /// Patterns of what to leave out, in restic's syntax; added to the plan's. One that is not UTF-8 is written as such a
+    /// path is.
+    pub exclude: Vec<WirePath>,
     /// Leave out folders that hold a `CACHEDIR.TAG`.
     pub exclude_caches: bool,
     /// Do not enter other file systems.

@@ -1,7 +1,7 @@
 //! `backup`: save plans or paths.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use backup_proto::params::{JobSubmit, PlanList};
 use backup_proto::path::WirePath;
@@ -13,7 +13,8 @@ use backup_proto::error::Exit;
 use crate::args::Queueing;
 use crate::exit::Failure;
 use crate::follow;
-use crate::input::{Base, Named, exclude_patterns, name, request_id};
+use crate::input::{Base, Named, name, request_id};
+use crate::patterns;
 use crate::session::Session;
 
 /// Back up plans, or files and folders.
@@ -39,7 +40,7 @@ pub(crate) struct Backup {
     tags: Vec<String>,
     /// Leave out what matches; restic's patterns; may be repeated.
     #[arg(long, value_name = "PATTERN")]
-    exclude: Vec<String>,
+    exclude: Vec<OsString>,
     /// Leave out what matches a line of this file; may be repeated.
     #[arg(long = "exclude-file", value_name = "FILE")]
     exclude_files: Vec<PathBuf>,
@@ -85,13 +86,14 @@ impl Backup {
         follow::run(session, &submits?, self.queueing.detach, &follow::watch_interrupt()?)
     }
 
-    fn patterns(&self) -> Result<Vec<String>, Failure> {
-        let mut patterns = self.exclude.clone();
+    fn patterns(&self) -> Result<Vec<WirePath>, Failure> {
+        let mut found: Vec<WirePath> = self.exclude.iter().map(|pattern| Path::new(pattern).into()).collect();
         for path in &self.exclude_files {
-            let text = std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;
-            patterns.extend(exclude_patterns(&text, |name| std::env::var(name).ok()));
+            let text = std::fs::read(path);
+            let read = text.and_then(|text| patterns::parse(&text, |name| std::env::var_os(name)));
+            found.extend(read.map_err(|source| Failure::File { path: path.clone(), source })?);
         }
-        Ok(patterns)
+        Ok(found)
     }
 
     fn wanted(&self, session: &mut Session) -> Result<Wanted, Failure> {

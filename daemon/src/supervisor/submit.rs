@@ -143,7 +143,8 @@ fn backup(state: &State, spec: &BackupSpec) -> Result<Vec<(JobSpec, Option<Strin
             vec![DEFAULT_TARGET.to_owned()]
         }
     };
-    check_patterns(&spec.exclude)?;
+    let exclude: Vec<&[u8]> = spec.exclude.iter().map(WirePath::as_bytes).collect();
+    check_patterns(&exclude)?;
     let targets = spec.target.clone().map_or(targets, |target| vec![target]);
     targets.iter().try_for_each(|target| check_target(state, target))?;
     let for_target =
@@ -189,7 +190,7 @@ pub(super) fn check_target(state: &State, target: &str) -> Result<(), RpcError> 
 }
 
 /// Refuses malformed patterns now, while somebody is there to correct them.
-fn check_patterns(patterns: &[String]) -> Result<(), RpcError> {
+fn check_patterns(patterns: &[impl AsRef<[u8]>]) -> Result<(), RpcError> {
     match Excludes::new(patterns) {
         Ok(_) => Ok(()),
         Err(error) => Err(invalid(&error.to_string(), "Correct them; `\\` takes the meaning from the next character.")),
@@ -221,7 +222,10 @@ mod tests {
         let (JobSpec::Backup(backup), JobSpec::Restore(restore)) = (backup(), restore()) else { panic!("they are") };
         let wrong = vec!["*.tmp".to_owned(), "[a".to_owned()];
         let specs = [
-            JobSpec::Backup(BackupSpec { exclude: wrong.clone(), ..backup }),
+            JobSpec::Backup(BackupSpec {
+                exclude: wrong.iter().map(|pattern| pattern.as_str().into()).collect(),
+                ..backup
+            }),
             JobSpec::Restore(RestoreSpec { exclude: wrong.clone(), ..restore.clone() }),
             JobSpec::Restore(RestoreSpec { include: wrong, ..restore }),
         ];

@@ -102,7 +102,7 @@ fn options(spec: &BackupSpec, context: &Context) -> Result<BackupOptions, Failur
             patterns.extend(read_patterns(file)?);
         }
     }
-    patterns.extend(spec.exclude.iter().map(|pattern| pattern.clone().into_bytes()));
+    patterns.extend(spec.exclude.iter().map(|pattern| pattern.as_bytes().to_vec()));
     options.exclude_patterns = patterns.iter().map(|pattern| String::from_utf8_lossy(pattern).into_owned()).collect();
     options.exclude = Excludes::new(&patterns)?;
     Ok(options)
