@@ -21,16 +21,22 @@ use crate::inbox::Caller;
 const KNOWN_MAX: usize = 1024;
 
 /// Accepts connections for as long as the daemon lives.
-pub async fn accept(listening: Listening, server: Arc<Server>) {
+pub async fn accept(mut listening: Listening, server: Arc<Server>) {
     let mut door = Door::new(getrlimit(Resource::Nofile).current);
     loop {
-        match listening.listener.accept().await {
-            Ok(stream) => door.meet(stream, &server),
-            Err(error) => {
+        match tokio::time::timeout(server.shared.patience.knock, listening.listener.accept()).await {
+            Ok(Ok(stream)) => door.meet(stream, &server),
+            Ok(Err(error)) => {
                 // Out of file handles, as a rule: the sessions that end meanwhile give some back.
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
+            // Nobody came for a while; perhaps nobody can.
+            Err(_) => match listening.renew() {
+                Ok(false) => {}
+                Ok(true) => tracing::warn!("the socket had been removed; it is there again"),
+                Err(error) => tracing::warn!("the socket was removed and could not be made anew: {error}"),
+            },
         }
     }
 }

@@ -70,11 +70,17 @@ pub(super) struct Patience {
     pub(super) line: Duration,
     /// Until they read anything at all of an answer.
     pub(super) read: Duration,
+    /// Until one connects, before it is looked whether anybody still can: the one thing that wakes an idle daemon.
+    pub(super) knock: Duration,
 }
 
 /// The patience of a daemon.
-pub(super) const PATIENCE: Patience =
-    Patience { hello: Duration::from_secs(30), line: Duration::from_secs(60), read: Duration::from_secs(30) };
+pub(super) const PATIENCE: Patience = Patience {
+    hello: Duration::from_secs(30),
+    line: Duration::from_secs(60),
+    read: Duration::from_secs(30),
+    knock: Duration::from_secs(5 * 60),
+};
 
 /// How often to look how far behind a watcher is who does not read.
 pub(super) const WATCH_LOOK: Duration = Duration::from_secs(1);

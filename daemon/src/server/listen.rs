@@ -4,9 +4,10 @@ use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use interprocess::local_socket::tokio::Listener;
+use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use rustix::fs::OFlags;
@@ -23,7 +24,9 @@ const LOCK_TRIES: usize = 16;
 /// A socket that is listened on, and the lock that keeps it ours.
 pub struct Listening {
     pub(super) listener: Listener,
-    _lock: File,
+    path: PathBuf,
+    mode: u32,
+    lock: File,
 }
 
 impl Listening {
@@ -42,24 +45,61 @@ impl Listening {
             folder::prepare(folder, path, mode)?;
         }
         // Whoever holds the lock listens; a socket file without one is left from a daemon that died.
-        let lock = lock_file(&path.with_added_extension("lock"), path)?;
-        match fs::symlink_metadata(path) {
-            Ok(found) if !found.file_type().is_socket() => {
-                let problem = "something that is no socket is in the way".to_owned();
-                return Err(Error::Socket { path: path.to_path_buf(), problem });
-            }
-            _ => {}
-        }
-        let listener = listen(path, true).or_else(|error| match error.kind() {
-            // Not every system can set the mode of a socket before it is there; the folder is closed to others.
-            ErrorKind::Unsupported => listen(path, false),
-            _ => Err(error),
-        });
-        let listener = listener.map_err(Error::io("listen on", path))?;
-        // Only now and not through the listener: the process's mask would take from it what is to be opened.
-        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(Error::io("open to others", path))?;
-        Ok(Self { listener, _lock: lock })
+        let lock = lock_file(&lock_path(path), path)?;
+        let listener = bind(path, mode)?;
+        Ok(Self { listener, path: path.to_path_buf(), mode, lock })
     }
+
+    /// Listens anew when somebody removed the socket, or the folder that it was in; returns whether it was gone. Who is
+    /// connected stays so.
+    ///
+    /// # Errors
+    /// As [`Listening::on`]; then nothing has changed.
+    pub fn renew(&mut self) -> Result<bool> {
+        if fs::symlink_metadata(&self.path).is_ok() {
+            return Ok(false);
+        }
+        let lock = lock_path(&self.path);
+        if is_still_at(&self.lock, &lock) {
+            let listener = bind(&self.path, self.mode)?;
+            self.replace(listener);
+        } else {
+            let Self { listener, lock, .. } = Self::on(&self.path, self.mode)?;
+            self.lock = lock;
+            self.replace(listener);
+        }
+        Ok(true)
+    }
+
+    fn replace(&mut self, listener: Listener) {
+        // It would take the name of the new one away.
+        self.listener.do_not_reclaim_name_on_drop();
+        self.listener = listener;
+    }
+}
+
+fn lock_path(socket: &Path) -> PathBuf {
+    socket.with_added_extension("lock")
+}
+
+/// Listens on a path that is ours.
+fn bind(path: &Path, mode: u32) -> Result<Listener> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            let problem = "something that is no socket is in the way".to_owned();
+            return Err(Error::Socket { path: path.to_path_buf(), problem });
+        }
+        _ => {}
+    }
+    let listener = listen(path, true).or_else(|error| match error.kind() {
+        // Not every system can set the mode of a socket before it is there; the folder is closed to others.
+        ErrorKind::Unsupported => listen(path, false),
+        _ => Err(error),
+    });
+    let listener = listener.map_err(Error::io("listen on", path))?;
+    // Only now and not through the listener: the process's mask would take from it what is to be opened.
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(Error::io("open to others", path))?;
+    Ok(listener)
 }
 
 fn listen(path: &Path, with_mode: bool) -> io::Result<Listener> {
@@ -116,6 +156,29 @@ mod tests {
             drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
             assert!(path.exists());
             assert!(Listening::on(&path, 0o600).is_ok());
+        });
+    }
+
+    #[test]
+    fn a_socket_that_was_removed_is_listened_on_anew_and_no_other_daemon_is_pushed_aside() {
+        let home = tempfile::tempdir_in("/tmp").unwrap();
+        let path = home.path().join("run/s");
+        let answers = || std::os::unix::net::UnixStream::connect(&path).is_ok();
+        runtime().block_on(async {
+            let mut listening = Listening::on(&path, 0o600).unwrap();
+            assert!(!listening.renew().unwrap(), "it is there");
+            fs::remove_file(&path).unwrap();
+            assert!(listening.renew().unwrap() && answers());
+            fs::remove_dir_all(home.path().join("run")).unwrap();
+            assert!(listening.renew().unwrap() && answers());
+            assert!(matches!(Listening::on(&path, 0o600), Err(Error::AlreadyRunning { .. })), "the new lock holds");
+            // The folder goes, and another daemon is faster.
+            fs::remove_dir_all(home.path().join("run")).unwrap();
+            let other = Listening::on(&path, 0o600).unwrap();
+            assert!(!listening.renew().unwrap());
+            fs::remove_file(&path).unwrap();
+            assert!(matches!(listening.renew(), Err(Error::AlreadyRunning { .. })));
+            drop((listening, other));
         });
     }
 

@@ -101,6 +101,29 @@ fn who_does_not_say_hello_or_does_not_end_a_line_is_told_and_closed() {
 }
 
 #[test]
+fn a_socket_that_somebody_removed_is_there_again_by_itself() {
+    block_on(async {
+        let (home, server) = server(Patience { knock: SHORT, ..PATIENCE });
+        let path = home.path().join("s");
+        tokio::spawn(accept(Listening::on(&path, 0o600).unwrap(), server));
+        std::fs::remove_file(&path).unwrap();
+        let connect = async {
+            loop {
+                match tokio::net::UnixStream::connect(&path).await {
+                    Ok(stream) => return stream,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let mut stream = BufReader::new(tokio::time::timeout(LONG, connect).await.unwrap());
+        stream.write_all(HELLO).await.unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        assert!(line.contains("\"id\":1"), "it is answered: {line}");
+    });
+}
+
+#[test]
 fn who_is_silent_between_lines_is_left_alone() {
     block_on(async {
         let (_home, server) = server(Patience { hello: LONG, line: SHORT, ..PATIENCE });
