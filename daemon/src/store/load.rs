@@ -19,6 +19,10 @@ pub(super) const STORE_FOLDER: &str = "queue";
 /// Name of sled's folder inside the store's.
 pub(super) const QUEUE_FOLDER: &str = "queue";
 
+/// Records of one history at most: none has a trillion, and there is room for eight thousand histories in the numbers
+/// that JSON carries everywhere.
+const EPOCH: u64 = 1 << 40;
+
 /// What could be read of checkpoints and journal.
 #[derive(Default)]
 struct Truth {
@@ -32,6 +36,8 @@ struct Truth {
     damaged: Vec<PathBuf>,
     /// Records that should be there and are not.
     is_incomplete: bool,
+    /// The highest sequence in the name of a file, readable or not.
+    named: u64,
     notices: Vec<String>,
 }
 
@@ -100,7 +106,7 @@ fn go_on(disk: &Disk, folder: &Path, stamp: &str, truth: &mut Truth) -> Result<J
     }
     if is_damaged {
         // What could be read is made safe before the files it came from are moved.
-        truth.sequence += 1;
+        truth.sequence = after_all(truth.sequence.max(truth.named));
         checkpoint::write(disk, folder, truth.sequence, &truth.contents)?;
         truth.checkpointed = truth.sequence;
         set_damaged_aside(truth, stamp)?;
@@ -127,7 +133,10 @@ pub(super) fn read_whole(folder: &Path) -> Result<Option<(Contents, u64)>> {
 
 fn read_truth(folder: &Path) -> Result<Truth> {
     let mut truth = Truth::default();
-    for sequence in files::numbered(folder, "checkpoint-", ".dat")?.into_iter().rev() {
+    let checkpoints = files::numbered(folder, "checkpoint-", ".dat")?;
+    let journals = files::numbered(folder, "journal-", ".log")?;
+    truth.named = checkpoints.iter().chain(&journals).copied().max().unwrap_or(0);
+    for sequence in checkpoints.into_iter().rev() {
         let path = files::checkpoint_path(folder, sequence);
         match checkpoint::read(&path) {
             // The newest good one counts; the one before it is only looked at, so that its damage is found in time.
@@ -138,11 +147,16 @@ fn read_truth(folder: &Path) -> Result<Truth> {
             Ok(None) | Err(_) => truth.damaged.push(path),
         }
     }
-    let journals = files::numbered(folder, "journal-", ".log")?;
     for first in &journals {
         replay(&mut truth, &files::journal_path(folder, *first), Some(first) == journals.last());
     }
     Ok(truth)
+}
+
+/// Returns the sequence with which a history goes on of which the end is lost: higher than any that was given out in it,
+/// so that nobody who comes back with a cursor of what is lost is taken for somebody who missed nothing.
+fn after_all(sequence: u64) -> u64 {
+    (sequence / EPOCH).saturating_add(1).saturating_mul(EPOCH)
 }
 
 /// Applies one journal file to what is known so far.

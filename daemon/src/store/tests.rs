@@ -148,6 +148,26 @@ fn damage_in_the_journal_is_set_aside_said_and_mended_from_the_copy() {
 }
 
 #[test]
+fn a_history_whose_end_was_lost_goes_on_above_all_its_numbers() {
+    let home = tempfile::tempdir().unwrap();
+    let mut before = 0;
+    for round in 0..3 {
+        let (store, loaded) = open(home.path());
+        assert!(round == 0 || loaded.sequence > before, "round {round}: {} follows {before}", loaded.sequence);
+        assert!(loaded.sequence < 1 << 53, "JSON carries it everywhere");
+        (0..5).for_each(|number| before = put(&store, "key", &number.to_string()));
+        close(store);
+        // Nothing but the names of the files is left.
+        for entry in fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()) {
+            match entry.is_dir() {
+                true => fs::remove_dir_all(entry).unwrap(),
+                false => fs::write(entry, "rubbish").unwrap(),
+            }
+        }
+    }
+}
+
+#[test]
 fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     let home = tempfile::tempdir().unwrap();
     for round in 0..3 {
