@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod failed;
 pub mod faults;
 pub mod mount;
+pub mod old_state;
 pub mod programs;
 pub mod record;
 pub mod restic;

@@ -37,6 +37,30 @@ pub fn grow(on: &Path, bytes: u64) {
     mount(on, &["-o", &format!("remount,size={bytes}")]);
 }
 
+/// Bounds how many files a file system in memory may hold.
+pub fn grow_files(on: &Path, files: u64) {
+    mount(on, &["-o", &format!("remount,nr_inodes={files}")]);
+}
+
+/// What is taken of a file system.
+#[derive(Clone, Copy, Debug)]
+pub struct Used {
+    /// Bytes in blocks.
+    pub bytes: u64,
+    /// Files and folders.
+    pub files: u64,
+}
+
+/// Returns what is taken of the file system that is mounted on a folder.
+///
+/// # Panics
+/// When the system does not say.
+#[must_use]
+pub fn used(on: &Path) -> Used {
+    let found = must("look at", on, rustix::fs::statvfs(on));
+    Used { bytes: (found.f_blocks - found.f_bfree) * found.f_frsize, files: found.f_files - found.f_ffree }
+}
+
 /// Mounts the file system that a file holds on a folder. That takes root and a loop device.
 pub fn image(image: &Path, on: &Path) {
     mount(on, &["-o", "loop", &image.to_string_lossy()]);

@@ -4,12 +4,13 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use backup_testkit::caller::Caller;
 use backup_testkit::compare::{Options, compare};
 use backup_testkit::daemon::{self, Daemon};
 use backup_testkit::seed::Seed;
 use backup_testkit::tree::Tree;
 use backup_testkit::{mount, wait};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn job(daemon: &Daemon, id: &str) -> Value {
     daemon.ctl(["job", id, "--json"]).expect(0).json().remove(0)
@@ -128,6 +129,52 @@ fn what_somebody_asked_of_jobs_and_of_the_daemon_holds_after_a_kill() {
     assert_eq!(end_of(&daemon, &first), "succeeded");
 }
 
+/// Returns which of some jobs came to which state, in the order in which a watcher heard of it, until one has ended.
+fn heard_until_the_end_of(watcher: &mut Caller, jobs: &[&str], last: &str) -> Vec<String> {
+    let mut heard = Vec::new();
+    loop {
+        let event = watcher.line()["params"].take();
+        let (id, state) = (event["job"].as_str().unwrap_or_default(), event["state"].as_str().unwrap_or_default());
+        if event["type"] != "state" || !jobs.contains(&id) {
+            continue;
+        }
+        let step = format!("{id} {state}");
+        // A reason for waiting that changes is told as well.
+        if heard.last() != Some(&step) {
+            heard.push(step);
+        }
+        assert!(!["failed", "partial", "cancelled"].contains(&state), "{event}");
+        if (id, state) == (last, "succeeded") {
+            return heard;
+        }
+    }
+}
+
+#[test]
+fn a_restore_makes_the_backup_that_runs_on_its_target_pause_and_go_on_by_itself() {
+    let daemon = Daemon::start();
+    let tree = Tree::plain(daemon.home().join("small"), Seed(5));
+    daemon.ctl(["backup", text(tree.root())]).expect(0);
+    let source = daemon.home().join("source");
+    plant(&source);
+    let backup = begin(&daemon, &source);
+    let mut watcher = Caller::hello(&daemon.socket());
+    watcher.call("events.subscribe", json!({"topics": ["state"]}));
+    let to = daemon.home().join("restored");
+    let restore = submit(&daemon, &["restore", "latest", "--path", text(tree.root()), "--to", text(&to)]);
+    let heard = heard_until_the_end_of(&mut watcher, &[&backup, &restore], &backup);
+    let of = |id: &str| -> Vec<&str> { heard.iter().filter_map(|step| step.strip_prefix(id)).map(str::trim).collect() };
+    assert_eq!(of(&backup), ["paused", "running", "succeeded"], "{heard:?}");
+    assert!(of(&restore).ends_with(&["running", "succeeded"]), "{heard:?}");
+    let place = |step: String| heard.iter().position(|found| *found == step).expect("it was heard");
+    // The end of the one and the going on of the other are one change, whose events come in the order of ids.
+    let end = place(format!("{restore} succeeded"));
+    assert!(end.abs_diff(place(format!("{backup} running"))) <= 1, "{heard:?}");
+    assert_eq!(job(&daemon, &backup)["attempts"].as_array().map(Vec::len), Some(1), "the same attempt went on");
+    compare(tree.root(), &below(&to, tree.root()), &Options::default()).assert_equal();
+    daemon.restic().check();
+}
+
 /// S0.25: one bad item never fails the rest. S0.26: what was done and what needs attention is listed.
 #[test]
 fn a_retry_of_a_partial_backup_takes_up_what_failed_and_leaves_a_whole_snapshot() {
@@ -148,7 +195,7 @@ fn a_retry_of_a_partial_backup_takes_up_what_failed_and_leaves_a_whole_snapshot(
     daemon.ctl(["retry", &id]).expect(0);
     assert_eq!(end_of(&daemon, &id), "succeeded");
     let detail = job(&daemon, &id);
-    assert_eq!((&detail["summary"]["files"], &detail["failed"]), (&33.into(), &serde_json::json!([])), "{detail}");
+    assert_eq!((&detail["summary"]["files"], &detail["failed"]), (&33.into(), &json!([])), "{detail}");
     let restic = daemon.restic();
     restic.check();
     let to = daemon.home().join("by restic");

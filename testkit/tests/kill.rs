@@ -1,5 +1,5 @@
-//! A daemon that is killed again and again, at any moment of a backup, a restore, a check and its own start: no accepted
-//! job is lost, nothing is stored twice, and everything comes back.
+//! A daemon that is killed again and again, at any moment of a backup, a restore, a check, its own start and the upgrade
+//! of its state: no accepted job is lost, nothing is stored twice, and everything comes back.
 //!
 //! The moments come from a seed, and each is confirmed afterwards: a kill counts as inside a job when the job has had
 //! to begin another attempt, and inside the storing of a backup when packs had come and its snapshot had not.
@@ -15,7 +15,8 @@ use std::time::Duration;
 use backup_engine::Repository;
 use backup_engine::storage::{FileKind, LocalStorage, Storage};
 use backup_testkit::compare::{Options, compare};
-use backup_testkit::daemon::Daemon;
+use backup_testkit::daemon::{Daemon, Options as DaemonOptions};
+use backup_testkit::old_state::{self, Moment};
 use backup_testkit::seed::{Random, Seed, rounds};
 use backup_testkit::tree::Tree;
 use backup_testkit::wait;
@@ -35,6 +36,10 @@ const START_MS_MAX: u64 = 300;
 /// The longest time after which a check is cut short.
 const VERIFY_MS_MAX: u64 = 150;
 
+/// Looks at an older state before its daemon is killed at most, and how often it is tried to meet the upgrade.
+const LOOKS_MAX: u64 = 1_000_000;
+const UPGRADE_TRIES: u64 = 3;
+
 /// What was done, for the line at the end.
 #[derive(Debug, Default)]
 struct Counts {
@@ -42,6 +47,9 @@ struct Counts {
     restore: u64,
     verify: u64,
     start: u64,
+    upgrade: u64,
+    /// Kills of an upgrade after its first step and before its last.
+    upgrading: u64,
     /// Kills after which the job had to begin another attempt.
     inside: u64,
     /// Kills of a backup after its first pack and before its snapshot.
@@ -53,7 +61,7 @@ struct Counts {
 
 impl Counts {
     fn kills(&self) -> u64 {
-        self.backup + self.restore + self.verify + self.start
+        self.backup + self.restore + self.verify + self.start + self.upgrade
     }
 }
 
@@ -157,6 +165,24 @@ impl House {
         self.finish(&job, 0, counts);
     }
 
+    /// Kills a daemon with an older state until that fell into the upgrade, and lets the next one go on with it.
+    fn upgrade(&mut self, counts: &mut Counts) {
+        let mut daemon = Daemon::prepare(DaemonOptions::default());
+        old_state::give(&daemon);
+        for _ in 0..UPGRADE_TRIES {
+            let until = [Moment::Copying, Moment::Exchanging][self.random.index(2)];
+            let moment = old_state::start_and_kill(&daemon, LOOKS_MAX, until);
+            counts.upgrade += 1;
+            counts.upgrading += u64::from([Moment::Copying, Moment::Exchanging].contains(&moment));
+            if moment != Moment::Before {
+                break;
+            }
+        }
+        daemon.launch();
+        old_state::assert_upgraded(&daemon);
+        daemon.stop();
+    }
+
     /// Counts the files of a kind in the repository.
     fn count(&self, kind: &str) -> u64 {
         count(&self.daemon.repository().join(kind))
@@ -236,9 +262,10 @@ fn killed_at_any_moment_every_job_is_done_in_the_end_and_nothing_is_stored_twice
         while counts.kills() < until {
             house.backup(&mut counts);
             // Each kind comes often enough in any house.
-            match turn % 3 {
+            match turn % 4 {
                 0 => house.restore(&mut counts),
                 1 => house.verify(&mut counts),
+                2 => house.upgrade(&mut counts),
                 _ => house.start(&mut counts),
             }
             turn += 1;
@@ -246,7 +273,8 @@ fn killed_at_any_moment_every_job_is_done_in_the_end_and_nothing_is_stored_twice
         house.judge(&mut counts);
     }
     eprintln!("{} kills from seed {seed} held: {counts:?}", counts.kills());
-    let in_jobs = counts.kills() - counts.start;
+    let in_jobs = counts.kills() - counts.start - counts.upgrade;
     assert!(counts.inside * 4 >= in_jobs * 3, "too few kills fell inside a job: {counts:?}");
+    assert!(counts.upgrading > 0, "no kill fell into an upgrade: {counts:?}");
     assert!(counts.storing * 4 >= counts.backup * 3, "too few kills fell between pack and snapshot: {counts:?}");
 }
