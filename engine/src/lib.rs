@@ -24,6 +24,7 @@ pub mod monitor;
 pub mod now;
 pub mod pack;
 pub mod polynomial;
+pub mod prune;
 pub mod rabin;
 pub mod repository;
 pub mod restorer;

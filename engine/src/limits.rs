@@ -97,6 +97,17 @@ pub const FORGET_MAX: usize = 10_000;
 /// or so, and a slow one a minute, in which no other program can begin to work on the repository.
 pub const FORGET_STEP: usize = 500;
 
+/// How long a pack must have been seen unused before it leaves the index, and then in no index before it is removed, in
+/// seconds. rustic takes no locks: what a backup of its own found in the index must be there until its snapshot is.
+pub const PRUNE_GRACE_SECONDS: i64 = 24 * 3600;
+
+/// Packs of a kind that are smaller than a quarter of the usual are merged when there are so many of them. With fewer,
+/// the last one would be written anew by every prune.
+pub const PRUNE_SMALL_PACKS: usize = 4;
+
+/// Index files that list less than a quarter of the usual are merged when there are so many of them.
+pub const PRUNE_SMALL_INDEX_FILES: usize = 8;
+
 /// A lock is refreshed when it is this old, in seconds: restic's.
 pub const LOCK_REFRESH_SECONDS: u64 = 5 * 60;
 

@@ -178,7 +178,8 @@ impl Repository {
         Ok(damaged)
     }
 
-    fn read_index(&self, id: IndexId) -> Result<IndexFile> {
+    /// Reads an index file.
+    pub(crate) fn read_index(&self, id: IndexId) -> Result<IndexFile> {
         let name = FileName::new(FileKind::Index, id.0);
         let bytes = self.read_file(&name)?;
         IndexFile::decode(&bytes).map_err(|problem| self.damaged(&name, problem))

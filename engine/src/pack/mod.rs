@@ -8,12 +8,14 @@
 //! Types 0 and 1 are data and tree; 2 and 3 the same, compressed, and with the length in brackets. Numbers are little-endian.
 
 mod body;
+mod gather;
 mod header;
 mod open;
 mod places;
 mod settle;
 mod writer;
 
+pub(crate) use gather::{Gatherer, write_index_file};
 pub(crate) use header::{header_of, pack_length, pack_overhead, packed_length, read_header};
 pub(crate) use open::OpenPack;
 pub(crate) use settle::Settled;

@@ -43,6 +43,16 @@ impl OpenPack {
         Ok(())
     }
 
+    /// Returns how many bytes of blobs are in it.
+    pub(super) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns whether nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.blobs.is_empty()
+    }
+
     /// Adds the header.
     pub(super) fn finish(mut self, repository: &Repository) -> Result<(Vec<u8>, Vec<PackedBlob>)> {
         let blobs_end = self.bytes.len();

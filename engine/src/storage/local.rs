@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jiff::Timestamp;
+
+use super::temporary::{TEMPORARY, remove_old};
 use super::{Body, FileKind, FileName, Storage, not_found, too_short};
 use crate::error::{Error, Result};
 use crate::limits::FILE_MAX;
@@ -218,7 +221,7 @@ impl Storage for LocalStorage {
         let path = self.path(name);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let mut temporary = path.clone().into_os_string();
-        temporary.push(format!("-tmp-{}-{count}", std::process::id()));
+        temporary.push(format!("{TEMPORARY}{}-{count}", std::process::id()));
         let temporary = PathBuf::from(temporary);
         let written = self.write_file(&path, &temporary, body);
         if written.is_err() {
@@ -232,8 +235,21 @@ impl Storage for LocalStorage {
         let path = self.path(name);
         match self.step(|| Step::Remove(path.clone())).and_then(|()| fs::remove_file(&path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // What an index file lists may be removed when it is gone, so it must not come back.
+            Ok(()) if name.kind == FileKind::Index => self.sync_parent(&path),
             other => other.map_err(Error::io("remove", &path)),
         }
+    }
+
+    fn remove_temporary(&self, before: Timestamp) -> Result<(u64, u64)> {
+        let kinds = [FileKind::Key, FileKind::Lock, FileKind::Snapshot, FileKind::Index];
+        let first = (0..=u8::MAX).map(|first| self.root.join("data").join(hex::encode([first])));
+        let mut found = (0, 0);
+        for folder in kinds.into_iter().map(|kind| self.root.join(folder(kind))).chain(first) {
+            let (files, bytes) = remove_old(&folder, before)?;
+            found = (found.0 + files, found.1 + bytes);
+        }
+        Ok(found)
     }
 }
 
@@ -250,7 +266,7 @@ fn folder(kind: FileKind) -> &'static str {
 }
 
 /// The entries of a folder; none if it is missing, as restic has it.
-fn entries(folder: &Path) -> Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+pub(super) fn entries(folder: &Path) -> Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
     match fs::read_dir(folder) {
         Ok(entries) => Ok(Some(entries).into_iter().flatten()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),

@@ -13,11 +13,14 @@
 mod device;
 mod local;
 mod memory;
+mod temporary;
 
 pub use local::{LocalStorage, Step, StepHook};
 pub use memory::MemoryStorage;
 
 use std::fmt;
+
+use jiff::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::limits::WRITE_STEP;
@@ -193,6 +196,15 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The storage's own.
     fn remove(&self, name: &FileName) -> Result<()>;
+
+    /// Removes what writers that were killed before this time have left half-written, and returns how many files and
+    /// bytes that were. A storage whose writes leave nothing has nothing to remove.
+    ///
+    /// # Errors
+    /// The storage's own.
+    fn remove_temporary(&self, _before: Timestamp) -> Result<(u64, u64)> {
+        Ok((0, 0))
+    }
 }
 
 /// The error for a file that is not there.

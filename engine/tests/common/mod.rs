@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod moment;
 #[cfg(target_os = "linux")]
 pub(crate) mod peak;
+pub(crate) mod pruning;
 pub(crate) mod rustic;
 pub(crate) mod trap;
 
