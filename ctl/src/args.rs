@@ -6,8 +6,8 @@ use backup_proto::job::Priority;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    backup, cat, config, control, diff, events, find, forget, jobs, key, ls, plan, restore, rpc, shell, snapshots,
-    status, target, verify, why,
+    backup, cat, config, control, diff, events, find, forget, jobs, key, ls, plan, prune, restore, rpc, shell,
+    snapshots, status, target, verify, why,
 };
 
 /// Back up and restore with the backup daemon.
@@ -57,6 +57,7 @@ pub(crate) enum Command {
     Cat(cat::Cat),
     Verify(verify::Verify),
     Forget(forget::Forget),
+    Prune(prune::Prune),
     #[command(subcommand)]
     Target(target::Target),
     #[command(subcommand)]

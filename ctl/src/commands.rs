@@ -12,6 +12,7 @@ pub(crate) mod jobs;
 pub(crate) mod key;
 pub(crate) mod ls;
 pub(crate) mod plan;
+pub(crate) mod prune;
 pub(crate) mod restore;
 pub(crate) mod rpc;
 pub(crate) mod shell;
@@ -59,6 +60,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Exit, Failure> {
         Command::Restore(command) => command.run(session),
         Command::Verify(command) => command.run(session),
         Command::Forget(command) => command.run(session),
+        Command::Prune(command) => command.run(session),
         Command::Status(command) => command.run(session),
         Command::Jobs(command) => command.run(session),
         Command::Job(command) => command.run(session),

@@ -1,6 +1,8 @@
 //! How a job ended, in plain words: what is safe, what is missing and why, and what to do next.
 
-use backup_proto::job::{FailedItem, Job, JobId, JobKind, JobState, JobSummary, PlannedAction, PlannedItem};
+use backup_proto::job::{
+    FailedItem, Job, JobId, JobKind, JobState, JobSummary, PlannedAction, PlannedItem, PruneReport,
+};
 use jiff::tz::TimeZone;
 
 use crate::text::{count, plain, sentence, short_id, size, time};
@@ -15,6 +17,7 @@ pub(crate) fn outcome(job: &Job, summary: &JobSummary, notices: &[String]) -> Ve
         lines.push(sentence(&error.message));
     }
     lines.extend(gain(job, summary));
+    lines.extend(summary.prune.iter().flat_map(room));
     lines.extend(missing(job, summary));
     lines.extend(notices.iter().map(|notice| format!("Note: {}", sentence(notice))));
     lines.extend(next_steps(job, summary));
@@ -57,6 +60,39 @@ fn gain(job: &Job, summary: &JobSummary) -> Option<String> {
         (JobKind::Verify, _) if is_usable => Some(format!("Checked: {bytes}.")),
         _ => None,
     }
+}
+
+/// Says how much room a prune has made, and how much will follow.
+fn room(report: &PruneReport) -> Vec<String> {
+    let packs = |number| count(number, "pack", "packs");
+    let would = if report.dry_run { "Would free" } else { "Freed" };
+    let mut lines = Vec::new();
+    if report.dry_run {
+        lines.push("That was a dry run: nothing was changed.".to_owned());
+    }
+    lines.push(format!("{would} now: {} ({}).", size(report.bytes_freed), packs(report.packs_removed)));
+    if report.packs_repacked > 0 {
+        let moved = if report.dry_run { "Would move" } else { "Moved" };
+        lines.push(format!(
+            "{moved} what is used of {} to new ones: {}.",
+            packs(report.packs_repacked),
+            size(report.bytes_repacked)
+        ));
+    }
+    if report.packs_waiting > 0 {
+        lines.push(format!(
+            "Later: {} ({}), once seen unused for a day, and out of the index for another; a program without locks may still \
+             use them.",
+            size(report.bytes_waiting),
+            packs(report.packs_waiting)
+        ));
+    }
+    if let Some(next) = report.next {
+        lines.push(format!("The next prune that gets further is one after {next:.0}."));
+    }
+    let kept = packs(report.packs_kept);
+    lines.push(format!("Stays: {kept}, in which {} are unused.", size(report.bytes_unused)));
+    lines
 }
 
 /// Names what is missing, and why.
@@ -116,7 +152,7 @@ fn next_steps(job: &Job, summary: &JobSummary) -> Vec<String> {
         }
         (JobState::Succeeded, JobKind::Forget) if summary.files > 0 => {
             return vec![
-                "How much room that makes is known only when data that nothing needs any more is looked for: `restic prune`."
+                "How much room that makes is known only when data that nothing needs any more is looked for: `backupctl prune`."
                     .to_owned(),
             ];
         }
@@ -181,6 +217,7 @@ pub(crate) fn empty_summary(job: &JobId, state: JobState) -> JobSummary {
         failed: Vec::new(),
         failed_more: false,
         error: None,
+        prune: None,
     }
 }
 

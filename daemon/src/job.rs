@@ -207,6 +207,8 @@ impl Job {
                 (Some(plan), _) => format!("snapshots of plan {plan} in {target}"),
                 (None, _) => format!("snapshots in {target}"),
             },
+            JobSpec::Prune(spec) if spec.dry_run => format!("what could be removed from {target}"),
+            JobSpec::Prune(_) => format!("what nothing needs in {target}"),
             JobSpec::Unknown => "something this version does not know".into(),
         }
     }

@@ -1,7 +1,7 @@
 //! What a worker hands back: how an attempt ended and what it has done.
 
 use backup_proto::error::Class;
-use backup_proto::job::{FailedItem, JobError};
+use backup_proto::job::{FailedItem, JobError, PruneReport};
 
 use crate::store::Shortage;
 
@@ -44,6 +44,8 @@ pub struct Totals {
     pub failed_count: u64,
     /// The first of them.
     pub failed: Vec<FailedItem>,
+    /// What a prune has done.
+    pub prune: Option<PruneReport>,
 }
 
 impl Ended {

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use crate::outcome::{FailedItem, JobError, JobSummary, PlannedAction, PlannedItem, Progress, SUMMARY_FAILED_MAX};
+pub use crate::outcome::{
+    FailedItem, JobError, JobSummary, PlannedAction, PlannedItem, Progress, PruneReport, SUMMARY_FAILED_MAX,
+};
 use crate::spec::JobSpec;
 
 /// The name of a job: short, sortable by age, unique; people type as much of its start as is unique.

@@ -1,5 +1,6 @@
 //! What comes of a job: how far it is, what it could not do, what it would do, and how it ended.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +116,39 @@ pub struct JobSummary {
     /// Why the job as a whole failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<JobError>,
+    /// What a prune has done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<PruneReport>,
+}
+
+/// What a prune has done, or in a dry run would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PruneReport {
+    /// Whether it was a dry run.
+    pub dry_run: bool,
+    /// Packs of which everything that is used was moved to new ones.
+    pub packs_repacked: u64,
+    /// What was moved.
+    pub bytes_repacked: u64,
+    /// Packs that were removed.
+    pub packs_removed: u64,
+    /// By how much the repository became smaller.
+    pub bytes_freed: u64,
+    /// Packs that nothing needs and that have to be seen so for longer.
+    pub packs_waiting: u64,
+    /// Their bytes.
+    pub bytes_waiting: u64,
+    /// When the first of them may take its next step, if a prune runs then.
+    pub next: Option<Timestamp>,
+    /// Bytes that stay unused in packs of which something is used.
+    pub bytes_unused: u64,
+    /// Packs that stay.
+    pub packs_kept: u64,
+    /// Packs in no index that a snapshot turned out to need, and that were listed again.
+    pub packs_listed_again: u64,
+    /// Half-written files of killed programs that were removed.
+    pub temporary_removed: u64,
 }
 
 /// Why a job as a whole failed.

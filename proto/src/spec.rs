@@ -19,6 +19,8 @@ pub enum JobSpec {
     Verify(VerifySpec),
     /// Remove snapshots.
     Forget(ForgetSpec),
+    /// Make room in a target.
+    Prune(PruneSpec),
     /// A kind this program does not know; a daemon refuses it.
     #[serde(other)]
     Unknown,
@@ -33,6 +35,7 @@ impl JobSpec {
             Self::Restore(_) => JobKind::Restore,
             Self::Verify(_) => JobKind::Verify,
             Self::Forget(_) => JobKind::Forget,
+            Self::Prune(_) => JobKind::Prune,
             Self::Unknown => JobKind::Unknown,
         }
     }
@@ -223,4 +226,33 @@ pub enum GroupBy {
     /// Something this program does not know; a daemon refuses it.
     #[serde(other)]
     Unknown,
+}
+
+/// The removal of what no snapshot of a target needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PruneSpec {
+    /// The target; absent: `local`.
+    pub target: Option<String>,
+    /// How much may stay unused in packs of which something is used; absent: 5 %.
+    pub max_unused: Option<MaxUnused>,
+    /// Packs of so many bytes in all are repacked at most.
+    pub max_repack_bytes: Option<u64>,
+    /// Change nothing; the summary says what would be done.
+    pub dry_run: bool,
+    /// Remove at once what is unused now, instead of waiting until it was seen so for a day. A program that takes no
+    /// locks, such as rustic, must not write to the target meanwhile.
+    pub no_grace: bool,
+}
+
+/// How much may stay unused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxUnused {
+    /// A share of the target in percent.
+    Percent(u8),
+    /// So many bytes.
+    Bytes(u64),
+    /// Any amount.
+    Unlimited,
 }

@@ -10,7 +10,9 @@ use backup_proto::job::{JobError, JobId, JobState};
 use backup_proto::message::Request;
 use backup_proto::params::{JobSubmit, RequestId};
 use backup_proto::path::WirePath;
-use backup_proto::spec::{BackupSpec, Destination, JobSpec, RestoreItem, RestoreSpec, SnapshotQuery, VerifySpec};
+use backup_proto::spec::{
+    BackupSpec, Destination, JobSpec, PruneSpec, RestoreItem, RestoreSpec, SnapshotQuery, VerifySpec,
+};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -182,6 +184,10 @@ impl Bench {
 
 pub(super) fn backup() -> JobSpec {
     JobSpec::Backup(BackupSpec { sources: vec![WirePath::from("/home")], ..BackupSpec::default() })
+}
+
+pub(super) fn prune() -> JobSpec {
+    JobSpec::Prune(PruneSpec::default())
 }
 
 pub(super) fn verify(target: &str) -> JobSpec {

@@ -28,6 +28,7 @@ pub(super) fn decide(state: &mut State, step: &mut Step, now: Now) {
     sweep(state, step, now);
     let next = plans::queue_due(state, step, now.wall);
     state.decided = now.wall;
+    make_way(state, step, now.wall);
     let mut turns = Turns { slots: Slots::default(), next };
     // What is ending cannot be paused any more; it gives its target free in a moment.
     turns.hold(state, |live, _| matches!(live.wish, Wish::Suspend | Wish::Cancel));
@@ -45,6 +46,31 @@ pub(super) fn decide(state: &mut State, step: &mut Step, now: Now) {
         step.actions.push(Action::End);
     }
     step.wake = wake(state, turns.next, now);
+}
+
+/// Lets a prune end its attempt when a backup or a restore that goes before it could run on its target. A pause would not do:
+/// it may hold an exclusive lock, beside which neither can work.
+fn make_way(state: &mut State, step: &mut Step, now: Timestamp) {
+    let is_ready = |job: &Job| {
+        let wants = matches!(job.spec.kind(), JobKind::Backup | JobKind::Restore);
+        wants && !state.live.contains_key(&job.id) && verdict_of(state, &Slots::default(), &job.id, now).is_none()
+    };
+    let is_wanted = |prune: &Job| {
+        let own = rank(prune, false, now);
+        let mut others = state.active.values().filter(|job| job.target == prune.target);
+        others.any(|job| rank(job, false, now) < own && is_ready(job))
+    };
+    let yields = |job: &&std::sync::Arc<Job>| {
+        let works = state.live.get(&job.id).is_some_and(|live| matches!(live.wish, Wish::Run | Wish::Pause(_)));
+        works && job.spec.kind() == JobKind::Prune && is_wanted(job)
+    };
+    let yielding: Vec<JobId> = state.active.values().filter(yields).map(|job| job.id.clone()).collect();
+    for id in yielding {
+        if let Some(live) = state.live.get_mut(&id) {
+            live.wish = Wish::Suspend;
+            step.actions.push(Action::Suspend(id));
+        }
+    }
 }
 
 /// The jobs have their turns, one after another.

@@ -85,5 +85,6 @@ fn summary(job: &Job, totals: Totals, error: Option<JobError>) -> JobSummary {
         failed_more: totals.failed_count > fitting as u64,
         failed,
         error,
+        prune: totals.prune,
     }
 }

@@ -8,7 +8,9 @@ use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::job::{JobState, Priority};
 use backup_proto::params::JobSubmit;
 use backup_proto::path::WirePath;
-use backup_proto::spec::{BackupSpec, Destination, ForgetSpec, JobSpec, RestoreSpec, SnapshotQuery, VerifySpec};
+use backup_proto::spec::{
+    BackupSpec, Destination, ForgetSpec, JobSpec, PruneSpec, RestoreSpec, SnapshotQuery, VerifySpec,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{State, Step, forget, size};
@@ -36,8 +38,12 @@ pub(super) fn submit(
     }
     let mut ids = Vec::new();
     for (spec, target) in specs {
-        // Somebody waits in front of a restore.
-        let usual = if matches!(spec, JobSpec::Restore(_)) { Priority::High } else { Priority::Normal };
+        let usual = match spec {
+            // Somebody waits in front of a restore, and nobody for room that is made.
+            JobSpec::Restore(_) => Priority::High,
+            JobSpec::Prune(_) => Priority::Low,
+            _ => Priority::Normal,
+        };
         let mut job = new_job(state, spec, target, params.priority.unwrap_or(usual), now);
         job.now = params.now;
         job.reason.clone_from(&params.reason);
@@ -122,6 +128,12 @@ fn specs(state: &State, spec: &JobSpec) -> Result<Vec<(JobSpec, Option<String>)>
             Ok(vec![(JobSpec::Verify(spec), Some(target))])
         }
         JobSpec::Forget(spec) => forget::specs(state, spec),
+        JobSpec::Prune(spec) => {
+            let target = spec.target.clone().unwrap_or_else(|| DEFAULT_TARGET.to_owned());
+            check_target(state, &target)?;
+            let spec = PruneSpec { target: Some(target.clone()), ..spec.clone() };
+            Ok(vec![(JobSpec::Prune(spec), Some(target))])
+        }
         JobSpec::Unknown => {
             let message = "this daemon does not know such a job";
             Err(RpcError::new(ErrorKind::InvalidParams, message, "Use a client and a daemon of the same release."))

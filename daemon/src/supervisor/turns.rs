@@ -7,7 +7,7 @@ use backup_proto::job::{JobId, JobState, Priority, VerdictKind};
 use backup_proto::params::{JobPause, JobResume, JobRetry, JobSetPriority, JobSubmit};
 use backup_proto::spec::{BackupSpec, JobSpec, SnapshotQuery};
 
-use super::bench::{Bench, Told, backup, failure, restore, verify, with_plan};
+use super::bench::{Bench, Told, backup, failure, prune, restore, verify, with_plan};
 use crate::backoff::FAILURES_MAX;
 use crate::config::Config;
 use crate::inbox::News;
@@ -49,6 +49,28 @@ fn a_long_restore_lets_the_backup_give_up_its_lock_and_begin_another_attempt_aft
     bench.check();
     bench.end(&restore, How::Done, 0);
     assert_eq!(bench.workers[&running], (2, Told::Run));
+}
+
+#[test]
+fn a_prune_ends_its_attempt_for_a_backup_or_a_restore_and_goes_on_after_it() {
+    for other in [backup(), restore()] {
+        let mut bench = Bench::new(Config::default());
+        let prune_job = bench.submit(prune());
+        assert_eq!(bench.job_state(&prune_job), JobState::Running);
+        let wanted = bench.submit(other);
+        assert_eq!(bench.workers[&prune_job].1, Told::Suspend);
+        assert_eq!(bench.job_state(&wanted), JobState::Queued, "the prune may hold a lock that keeps it out");
+        bench.check();
+        bench.end(&prune_job, How::Suspended, 0);
+        assert_eq!((bench.job_state(&wanted), bench.job_state(&prune_job)), (JobState::Running, JobState::Queued));
+        bench.check();
+        bench.end(&wanted, How::Done, 0);
+        assert_eq!(bench.workers[&prune_job], (2, Told::Run));
+    }
+    let mut bench = Bench::new(Config::default());
+    let urgent = submit(&mut bench, prune(), Priority::High);
+    bench.submit(backup());
+    assert_eq!(bench.workers[&urgent].1, Told::Run, "somebody wanted the room first");
 }
 
 #[test]

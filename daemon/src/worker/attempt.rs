@@ -8,7 +8,7 @@ use backup_proto::job::JobError;
 use backup_proto::spec::JobSpec;
 
 use super::reporter::Reporter;
-use super::{backup, forget, restore, verify};
+use super::{backup, forget, prune, restore, verify};
 use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::job::{Ended, How, Job, Totals};
@@ -91,6 +91,7 @@ pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox)
         JobSpec::Restore(spec) => restore::run(job, spec, context, gate, &reporter),
         JobSpec::Verify(spec) => verify::run(job, spec, context, gate, &reporter),
         JobSpec::Forget(spec) => forget::run(job, spec, context, gate, &reporter),
+        JobSpec::Prune(spec) => prune::run(job, spec, adopt, context, gate, &reporter),
         JobSpec::Unknown => Err(Failure::Job(RpcError::new(
             ErrorKind::InvalidParams,
             "this version does not know that kind of job",

@@ -6,6 +6,7 @@ mod backup;
 pub mod find;
 mod forget;
 pub mod packs;
+mod prune;
 pub mod reporter;
 mod restore;
 mod verify;

@@ -136,6 +136,7 @@ impl Reporter {
             bytes_stored: done.bytes_stored,
             failed_count: state.failed_count,
             failed: state.failed.clone(),
+            prune: None,
         };
         let problem = state.ledger_problem.take();
         drop(state);
