@@ -26,13 +26,14 @@ pub struct Decoder {
 }
 
 /// The engine's decoders.
-pub const DECODERS: [Decoder; 9] = [
+pub const DECODERS: [Decoder; 10] = [
     Decoder { name: "exclude_file", decode: exclude_file },
     Decoder { name: "index", decode: index },
     Decoder { name: "key", decode: key },
     Decoder { name: "lock", decode: lock },
     Decoder { name: "pack_header", decode: pack_header },
     Decoder { name: "pattern", decode: pattern },
+    Decoder { name: "record", decode: crate::record::check },
     Decoder { name: "repository_config", decode: repository_config },
     Decoder { name: "snapshot", decode: snapshot },
     Decoder { name: "tree", decode: tree },

@@ -26,6 +26,7 @@ pub mod pack;
 pub mod polynomial;
 pub mod prune;
 pub mod rabin;
+mod record;
 pub mod repository;
 pub mod restorer;
 pub mod retention;

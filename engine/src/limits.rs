@@ -107,6 +107,24 @@ pub const PRUNE_SMALL_PACKS: usize = 4;
 
 /// Index files that list less than a quarter of the usual are merged when there are so many of them.
 pub const PRUNE_SMALL_INDEX_FILES: usize = 8;
+/// The largest block of the local record, in bytes: a folder of some twenty million entries. One that is larger is not
+/// recorded.
+pub const RECORD_BLOCK_MAX: u32 = 1 << 30;
+
+/// A local record is written anew when so many of its bytes, and as many as count, do not count any more.
+pub const RECORD_WASTE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The most local records that are kept, by when they were last used: some 60 bytes for each file of a source.
+pub const RECORDS_MAX: usize = 32;
+
+/// The most items that a record marks as doubtful. With more, there is none: all of it is looked at again.
+pub const RECORD_DOUBTS_MAX: usize = 10_000;
+
+/// After this many runs that looked only where they were told to, one looks at everything.
+pub const HINTED_RUNS_MAX: u64 = 48;
+
+/// After this many seconds of such runs, one looks at everything.
+pub const HINTED_SECONDS_MAX: u64 = 24 * 60 * 60;
 
 /// A lock is refreshed when it is this old, in seconds: restic's.
 pub const LOCK_REFRESH_SECONDS: u64 = 5 * 60;

@@ -235,6 +235,12 @@ impl Repository {
         opener.open(&self.key, handle, location, &sealed).map(<[u8]>::to_vec)
     }
 
+    /// Reads the bytes of a folder's tree, if they are there.
+    pub(crate) fn read_tree_bytes(&self, id: &BlobId) -> Option<Vec<u8>> {
+        let mut opener = Opener::new(self.blob_limits()).ok()?;
+        self.read_blob(&mut opener, &BlobHandle { kind: BlobKind::Tree, id: *id }).ok()
+    }
+
     /// Reads a folder's tree.
     ///
     /// # Errors

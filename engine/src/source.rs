@@ -4,6 +4,7 @@ pub mod apply;
 pub mod exclude;
 pub mod glob;
 pub mod handle;
+mod local;
 pub mod meta;
 pub mod owners;
 pub mod pattern;
@@ -15,6 +16,7 @@ mod test_support;
 
 pub use exclude::Excludes;
 pub use handle::Place;
+pub(crate) use local::is_local;
 pub use meta::{Aspect, Problem};
 pub use owners::Owners;
 pub use walk::{Folder, Identity, OpenFile, Stat};

@@ -46,6 +46,7 @@ pub(super) fn run(
     let repository = repository.with_own_index();
     // The default target may have been made just now; what it stands on is told apart from here on.
     options.never = context.targets.never();
+    options.records = Some(context.targets.state().join("records"));
     let lock = context.targets.lock(&repository, &place.folder, false).map_err(TargetError::engine(name))?;
     let summary = backup(&lock, &options, gate, reporter).map_err(|error| explain(error, spec, &options))?;
     // What was looked up while the backup ran is in its snapshot; a record that cannot be written takes nothing away.

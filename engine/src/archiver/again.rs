@@ -31,11 +31,20 @@ impl<'a> Again<'a> {
 
     /// Returns whether something at, above or below a path is to be looked at again.
     fn concerns(&self, path: &Path) -> bool {
-        self.0.is_none_or(|paths| {
-            let below = || paths.range(path.to_path_buf()..).next().is_some_and(|next| next.starts_with(path));
-            path.ancestors().any(|above| paths.contains(above)) || below()
-        })
+        self.0.is_none_or(|paths| concerns(paths, path))
     }
+}
+
+/// Returns whether one of the paths is at, above or below a path.
+pub(super) fn concerns(paths: &BTreeSet<PathBuf>, path: &Path) -> bool {
+    path.ancestors().any(|above| paths.contains(above))
+        || paths.range(path.to_path_buf()..).next().is_some_and(|next| next.starts_with(path))
+}
+
+/// Returns whether one of the sorted paths is at or below a path.
+pub(super) fn is_at_or_below(paths: &[PathBuf], path: &Path) -> bool {
+    let first = paths.partition_point(|other| other.as_path() < path);
+    paths.get(first).is_some_and(|next| next.starts_with(path))
 }
 
 impl Walker<'_, '_, '_> {

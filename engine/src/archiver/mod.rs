@@ -10,6 +10,7 @@
 mod again;
 mod buffers;
 mod building;
+mod compare;
 mod estimate;
 mod file;
 mod known;
@@ -17,28 +18,33 @@ mod leftovers;
 mod options;
 mod past;
 mod queue;
+mod recorded;
 mod roots;
 mod session;
 mod sources;
 mod tally;
 mod threads;
 mod top;
+mod tracking;
 mod walker;
 mod worker;
 
 pub use options::{BackupOptions, BackupSummary};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use crate::control::Gate;
 use crate::error::Result;
-use crate::id::SnapshotId;
+use crate::id::{BlobId, SnapshotId};
 use crate::lock::Lock;
 use crate::monitor::{Monitor, Progress};
 use crate::storage::FileKind;
 use past::{adoptable, prepare};
+use recorded::Recorded;
 use roots::Roots;
 use session::Session;
+use sources::SourceCount;
 
 /// Backs up the sources into a new snapshot.
 ///
@@ -51,24 +57,64 @@ use session::Session;
 /// stored by then is listed in an index and need not be stored again. [`LockLost`](crate::Error::LockLost) if the run
 /// must begin anew. The storage's own.
 pub fn backup(lock: &Lock, options: &BackupOptions, gate: &Gate, monitor: &dyn Monitor) -> Result<BackupSummary> {
+    let ended = run(lock, options, gate, monitor, true)?;
+    match ended {
+        Some(summary) => Ok(summary),
+        // What the record of the last run relies on cannot be read any more.
+        None => run(lock, options, gate, monitor, false)?.ok_or(crate::Error::Cancelled),
+    }
+}
+
+/// Runs a backup; `None` if it turned out that the record must not be used.
+fn run(
+    lock: &Lock,
+    options: &BackupOptions,
+    gate: &Gate,
+    monitor: &dyn Monitor,
+    use_record: bool,
+) -> Result<Option<BackupSummary>> {
     let repository = lock.repository();
     let roots = Roots::new(&options.sources)?;
-    let past = prepare(repository, options, monitor)?;
-    let session = Session::new(lock, options, gate, monitor, &past)?;
+    let mut recorded = Recorded::open(repository, options, &roots, use_record)?;
+    let past = prepare(repository, options, &mut recorded, monitor)?;
+    let session = Session::new(lock, options, gate, monitor, &past, recorded)?;
     session.adopt(adoptable(repository, options)?);
-    let (tree, sources) = session.run(&roots, past.snapshot())?;
-    let counts = session.counts();
-    if counts.entries == 0 {
+    let stored = session.run(&roots, past.snapshot());
+    if session.recorded.is_doubted.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    let (tree, sources) = stored?;
+    if session.counts().entries == 0 {
         return Err(session.nothing_read());
     }
-    let mut summary = BackupSummary::new(counts, session.added());
-    let mut record = summary.to_record(options.time, lock.now().wall);
-    sources::record(&mut record, roots.sources.iter().map(PathBuf::as_path).zip(sources));
     // One that was interrupted goes when this one is there.
     let parent = past.parent.filter(|(_, parent)| !options.is_interrupted(parent)).map(|(id, _)| id);
+    let summary = commit(&session, tree, parent, roots.sources.iter().map(PathBuf::as_path).zip(sources))?;
+    session.remove_leftovers(summary.files);
+    if let Some(id) = summary.snapshot {
+        session.record(&roots, tree, id);
+    }
+    Ok(Some(summary))
+}
+
+/// Writes the snapshot of everything that is stored.
+fn commit<'p>(
+    session: &Session<'_>,
+    tree: BlobId,
+    parent: Option<SnapshotId>,
+    sources: impl Iterator<Item = (&'p Path, SourceCount)>,
+) -> Result<BackupSummary> {
+    let Session { repository, options, lock, monitor, .. } = session;
+    let mut summary = BackupSummary::new(session.counts(), session.added());
+    let mut record = summary.to_record(options.time, lock.now().wall);
+    sources::record(&mut record, sources);
     let mut snapshot = options.snapshot(tree, parent, record);
     if summary.failed > 0 {
         snapshot.tags.extend(options.incomplete_tags.iter().cloned());
+    }
+    summary.hinted = session.recorded.is_hinted();
+    if summary.hinted {
+        snapshot.tags.extend(options.hinted_tags.iter().cloned());
     }
     let sealed = repository.seal_file(&snapshot)?;
     lock.confirm()?;
@@ -76,6 +122,5 @@ pub fn backup(lock: &Lock, options: &BackupOptions, gate: &Gate, monitor: &dyn M
     monitor.progress(&Progress { bytes_stored: sealed.len() as u64, ..Progress::default() });
     summary.bytes_stored += sealed.len() as u64;
     summary.snapshot = Some(SnapshotId::of(&sealed));
-    session.remove_leftovers(summary.files);
     Ok(summary)
 }

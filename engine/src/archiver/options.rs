@@ -56,6 +56,14 @@ pub struct BackupOptions {
     /// Only these paths, with all that is in them, are looked at again; what lies elsewhere is taken over from `parent`,
     /// if that has the same sources and all of it is still there. None: everything is looked at.
     pub again: Option<BTreeSet<PathBuf>>,
+    /// Where records of what snapshots hold are kept, a folder of the caller's own on a fast disk; with one, what did not
+    /// change since costs one look. Nothing is lost with it. None: no record is used or kept.
+    pub records: Option<PathBuf>,
+    /// Only what is at or below these paths has changed since the backup before, says the caller: nothing else is looked
+    /// at. Without a record that can be relied on, and now and then, everything is.
+    pub changed: Option<BTreeSet<PathBuf>>,
+    /// Further tags of a snapshot for which only those paths were looked at.
+    pub hinted_tags: Vec<String>,
     /// Places that are left out wherever they are met, also through links and mounts: the caller's own.
     pub never: Vec<PathBuf>,
     /// How many threads read and seal; 0: as many as the machine runs at once.
@@ -166,6 +174,10 @@ pub struct BackupSummary {
     pub tree_blobs: u64,
     /// Bytes of new blobs.
     pub bytes_added: u64,
+    /// Whether only what the caller named as changed was looked at.
+    pub hinted: bool,
+    /// Folders that had changed although the caller did not name them, found by looking at everything.
+    pub hints_missed: u64,
 }
 
 impl BackupSummary {
@@ -186,6 +198,8 @@ impl BackupSummary {
             data_blobs: added.data,
             tree_blobs: added.trees,
             bytes_added: added.bytes,
+            hinted: false,
+            hints_missed: counts.hints_missed,
         }
     }
 

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::BackupOptions;
+use super::recorded::{Recorded, learn_index};
 use crate::error::Result;
 use crate::id::SnapshotId;
-use crate::index::Detail;
 use crate::monitor::{Monitor, PackRecord};
 use crate::pack::read_header;
 use crate::repository::Repository;
@@ -29,22 +29,34 @@ impl Past {
 }
 
 /// Learns what the repository holds, and finds the snapshot to compare with.
-pub(super) fn prepare(repository: &Arc<Repository>, options: &BackupOptions, monitor: &dyn Monitor) -> Result<Past> {
-    for (id, error) in repository.load_index_with(Detail::Known)? {
-        monitor.notice(&format!("Index {} cannot be used, what it lists is stored again: {error}", id.short()));
-    }
-    let missing = repository.forget_missing_packs()?;
-    if !missing.is_empty() {
-        let count = missing.len();
-        monitor.notice(&format!("{count} packs are missing from the repository; what they held is stored again."));
-    }
+///
+/// With a record that can be relied on, its snapshot is the one to compare with, and the index is not read yet.
+pub(super) fn prepare(
+    repository: &Arc<Repository>,
+    options: &BackupOptions,
+    recorded: &mut Recorded,
+    monitor: &dyn Monitor,
+) -> Result<Past> {
     let found = repository.snapshots()?;
+    let wanted = recorded.record.as_ref().map(|record| record.head.snapshot);
+    // A snapshot from the future would make every file look as if it had changed since.
+    let is_wanted = |(id, snapshot): &&(SnapshotId, Snapshot)| Some(*id) == wanted && snapshot.time <= options.time;
+    let of_record = found.list.iter().find(is_wanted).cloned();
+    if of_record.is_none() {
+        recorded.drop_record();
+    }
+    if of_record.is_none() || !options.adopt.is_empty() {
+        let is_whole = learn_index(repository, monitor)?;
+        recorded.set_index_known();
+        if !is_whole {
+            recorded.drop_record();
+        }
+    }
     for (id, error) in found.damaged {
         monitor.notice(&format!("Snapshot {} cannot be read: {error}", id.short()));
     }
     let paths: Vec<String> = options.paths();
     let fits = |snapshot: &Snapshot| snapshot.hostname == options.hostname && snapshot.paths == paths;
-    // A snapshot from the future would make every file look as if it had changed since.
     let newest = |is_interrupted: bool| {
         let wanted = |(_, snapshot): &&(SnapshotId, Snapshot)| {
             fits(snapshot) && snapshot.time <= options.time && options.is_interrupted(snapshot) == is_interrupted
@@ -52,7 +64,7 @@ pub(super) fn prepare(repository: &Arc<Repository>, options: &BackupOptions, mon
         found.list.iter().rev().find(wanted)
     };
     let named = options.parent.and_then(|wanted| found.list.iter().find(|(id, _)| *id == wanted));
-    let parent = named.or_else(|| newest(false)).or_else(|| newest(true)).cloned();
+    let parent = of_record.or_else(|| named.or_else(|| newest(false)).or_else(|| newest(true)).cloned());
     let leftovers = found.list.into_iter().filter(|(_, snapshot)| options.is_leftover(snapshot)).collect();
     Ok(Past { parent, leftovers })
 }

@@ -15,6 +15,7 @@ use super::buffers::Buffers;
 use super::building::Building;
 use super::leftovers::Leftovers;
 use super::past::Past;
+use super::recorded::Recorded;
 use crate::chunker::Chunker;
 use crate::control::Gate;
 use crate::error::{Class, Error, Result};
@@ -26,7 +27,7 @@ use crate::pack::{BlobSaver, Blobs, OpenPack};
 use crate::repository::Repository;
 use crate::source::meta::Problem;
 use crate::source::owners::Owners;
-use crate::source::walk::Identity;
+use crate::source::walk::{Identity, Stat};
 use crate::tree::Node;
 
 /// What the threads of one backup share.
@@ -54,6 +55,7 @@ pub(super) struct Session<'a> {
     pub(super) leftovers: Mutex<Leftovers>,
     pub(super) again: Again<'a>,
     pub(super) lock: &'a Lock,
+    pub(super) recorded: Recorded,
     /// The top's tree, or the first error of any thread.
     pub(super) end: (Sender<Result<BlobId>>, Receiver<Result<BlobId>>),
 }
@@ -71,6 +73,8 @@ pub(super) struct Counts {
     pub(super) failed: u64,
     /// Sources, and entries in them, that were stored or opened.
     pub(super) entries: u64,
+    /// Folders that had changed without a hint.
+    pub(super) hints_missed: u64,
 }
 
 impl Counts {
@@ -85,6 +89,7 @@ impl Counts {
         self.bytes += more.bytes;
         self.failed += more.failed;
         self.entries += more.entries;
+        self.hints_missed += more.hints_missed;
     }
 
     /// Returns how many files are stored.
@@ -100,6 +105,7 @@ impl<'a> Session<'a> {
         gate: &'a Gate,
         monitor: &'a dyn Monitor,
         past: &Past,
+        recorded: Recorded,
     ) -> Result<Self> {
         let (saver, to_write) = BlobSaver::new(lock, gate, monitor);
         let identity = |path: &PathBuf| rustix::fs::stat(path).ok().map(|stat| Identity::of(&stat));
@@ -126,6 +132,7 @@ impl<'a> Session<'a> {
             leftovers: Mutex::new(Leftovers::new(lock, options, past)),
             again: Again::new(options, past),
             lock,
+            recorded,
             end: unbounded(),
         })
     }
@@ -167,9 +174,17 @@ impl<'a> Session<'a> {
         settled(before.mtime) && settled(before.ctime)
     }
 
+    /// Returns whether an entry that is looked at now was left alone for long enough before this run.
+    pub(super) fn will_be_settled(&self, stat: &Stat) -> bool {
+        let racy = SignedDuration::from_secs(RACY_SECONDS);
+        let settled_before = self.options.time.checked_sub(racy).unwrap_or(Timestamp::MIN).as_second();
+        stat.st_mtime < settled_before && stat.st_ctime < settled_before
+    }
+
     /// Reports an item that could not be stored, or not wholly.
     pub(super) fn item_failed(&self, failure: ItemFailure) {
         guard(&self.counts).failed += 1;
+        self.recorded.doubt(&failure.path);
         guard(&self.first_failure).get_or_insert_with(|| failure.clone());
         self.monitor.item_failed(failure);
     }

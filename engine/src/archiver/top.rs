@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::building::{Building, Slot};
 use super::roots::Root;
 use super::sources;
+use super::tracking::Tracking;
 use super::walker::{Entry, Walker};
 use crate::error::{Error, Result};
 use crate::snapshot::Snapshot;
@@ -19,12 +20,14 @@ use crate::tree::{Node, NodeKind, Tree};
 impl Walker<'_, '_, '_> {
     /// Walks everything; the top's tree is stored by whoever stores the last entry.
     pub(super) fn run(&mut self, parent: Option<&Snapshot>) -> Result<()> {
+        self.tracking = Tracking::begin(self.session, &self.roots.sources)?;
         let top = Arc::clone(self.session.top.get_or_init(Building::top));
         let before = parent.and_then(|snapshot| self.tree_before(&snapshot.tree));
         match &self.roots.top {
             Root::Source(source) => self.walk_machine(*source, top, before)?,
             Root::Above(names) => self.walk_above(names, Path::new("/"), top, before.as_ref())?,
         }
+        self.end_tracking();
         for (path, source) in self.roots.sources.iter().zip(&*self.sources) {
             for suspicion in parent.map(|parent| source.suspicions(path, parent)).unwrap_or_default() {
                 self.session.item_failed(suspicion);
@@ -42,7 +45,8 @@ impl Walker<'_, '_, '_> {
                 self.sources[source].device = Some(folder.identity().device);
                 self.sources[source].file_system = sources::file_system(path);
                 self.worker.tally.counts.entries += 1;
-                self.push(Arc::new(folder), path.to_path_buf(), top, before)?;
+                let track = self.tracking.enter(None, None, &folder);
+                self.push(Arc::new(folder), path.to_path_buf(), top, before, track)?;
                 self.walk_stack()
             }
             Err(error) => {

@@ -14,10 +14,10 @@ use super::roots::Roots;
 use super::session::Session;
 use super::sources::{self, SourceCount};
 use super::tally::Tally;
+use super::tracking::{Track, Tracking};
 use super::worker::Worker;
 use crate::blob::Opener;
 use crate::error::{Error, Result};
-use crate::id::{BlobHandle, BlobId, BlobKind};
 use crate::limits::DEPTH_MAX;
 use crate::monitor::Progress;
 use crate::source::exclude::{CACHE_TAG_NAME, is_cache_tag};
@@ -33,17 +33,18 @@ pub(super) struct Walker<'w, 's, 'a> {
     files: &'w mut Queue,
     pub(super) roots: &'w Roots,
     pub(super) sources: &'w mut [SourceCount],
-    opener: Opener,
+    pub(super) opener: Opener,
     pub(super) known: Known<'s>,
     /// Folders that are being walked, the deepest last.
-    stack: Vec<Frame>,
+    pub(super) stack: Vec<Frame>,
+    pub(super) tracking: Tracking<'s>,
     /// The source that is being walked.
     pub(super) source: usize,
     left_out: bool,
 }
 
 /// A folder that is being walked.
-struct Frame {
+pub(super) struct Frame {
     folder: Arc<Folder>,
     path: PathBuf,
     names: std::vec::IntoIter<OsString>,
@@ -52,6 +53,9 @@ struct Frame {
     before: Option<Tree>,
     /// Whether only the tag of a cache folder is kept.
     is_cache: bool,
+    pub(super) track: Track,
+    /// What the folder was when it was met.
+    stat: Stat,
 }
 
 /// An entry that was looked at.
@@ -82,6 +86,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
             opener,
             known,
             stack: Vec::new(),
+            tracking: Tracking::default(),
             source: 0,
             left_out: false,
         })
@@ -94,6 +99,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
             let Some(name) = frame.names.next() else {
                 if let Some(frame) = self.stack.pop() {
                     self.files.folder_done()?;
+                    self.leave(frame.track, &frame.path, &frame.stat, frame.is_cache);
                     frame.building.close(self.worker)?;
                 }
                 continue;
@@ -145,6 +151,9 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
     /// Stores an entry, or passes it on.
     pub(super) fn entry(&mut self, entry: Entry<'_>, slot: Slot) -> Result<()> {
         let mut node = describe(entry.name, &entry.stat, &self.session.owners);
+        if node.kind != NodeKind::Dir {
+            self.note(&entry);
+        }
         match node.kind {
             NodeKind::Dir => self.folder(entry, node, slot),
             NodeKind::File => self.file(entry, node, slot),
@@ -184,25 +193,16 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
         self.files.add(task, node.size)
     }
 
-    /// Returns whether a file is as the parent snapshot has it, and all of that is still in the repository.
-    fn is_unchanged(&self, before: &Node, now: &Node) -> bool {
-        let same = before.size == now.size
-            && before.mtime == now.mtime
-            && before.ctime == now.ctime
-            && before.inode == now.inode
-            && self.session.is_settled(before);
-        same && before.content.as_ref().is_some_and(|content| {
-            let index = self.session.repository.index();
-            content.iter().all(|id| index.contains(&BlobHandle { kind: BlobKind::Data, id: *id }))
-        })
-    }
-
     fn folder(&mut self, entry: Entry<'_>, mut node: Node, slot: Slot) -> Result<()> {
         if let Some(before) = self.take_over(&entry.path, entry.before.as_ref()) {
             return slot.fill(Some(&before), self.worker);
         }
-        let before = entry.before.and_then(|node| node.subtree);
+        if let Some(before) = self.keep(&entry) {
+            return slot.fill(Some(&before), self.worker);
+        }
+        let before = entry.before.as_ref().and_then(|node| node.subtree);
         if self.is_elsewhere(Identity::of(&entry.stat)) {
+            self.note(&entry);
             // Where another file system is mounted, an empty folder stands for it.
             return Building::below(slot, node, before).close(self.worker);
         }
@@ -226,16 +226,31 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
         }
         let tree = before.and_then(|id| self.tree_before(&id));
         let building = Building::below(slot, node, before);
-        self.push(Arc::new(folder), entry.path, building, tree)
+        let track = self.tracking.enter(self.stack.last().map(|frame| &frame.track), Some(&entry), &folder);
+        self.push_met(Arc::new(folder), entry.path, building, tree, (track, entry.stat))
     }
 
-    /// Puts a folder on the stack.
+    /// Puts the top on the stack.
     pub(super) fn push(
         &mut self,
         folder: Arc<Folder>,
         path: PathBuf,
         building: Arc<Building>,
         before: Option<Tree>,
+        track: Track,
+    ) -> Result<()> {
+        let stat = *folder.stat();
+        self.push_met(folder, path, building, before, (track, stat))
+    }
+
+    /// Puts a folder on the stack that was met when it looked like this.
+    fn push_met(
+        &mut self,
+        folder: Arc<Folder>,
+        path: PathBuf,
+        building: Arc<Building>,
+        before: Option<Tree>,
+        (track, stat): (Track, Stat),
     ) -> Result<()> {
         let names = match folder.names() {
             Ok(listing) => {
@@ -253,13 +268,8 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
             self.session.item_failed(sources::suspicious(&path, "is empty"));
         }
         let is_cache = self.session.options.exclude_caches && is_cache(&folder, &names);
-        self.stack.push(Frame { folder, path, names: names.into_iter(), building, before, is_cache });
+        self.stack.push(Frame { folder, path, names: names.into_iter(), building, before, is_cache, track, stat });
         Ok(())
-    }
-
-    /// A tree of the parent snapshot; what cannot be read is as if it had not been there.
-    pub(super) fn tree_before(&mut self, id: &BlobId) -> Option<Tree> {
-        self.session.repository.read_tree(&mut self.opener, id).ok()
     }
 }
 

@@ -86,6 +86,7 @@ impl<'s, 'a> Worker<'s, 'a> {
 
     /// Stores a piece of a file and returns its id.
     pub(super) fn store_data(&mut self, data: &[u8]) -> Result<BlobId> {
+        self.session.know_index()?;
         let saved = self.session.saver.save(BlobKind::Data, data, &mut self.sealer)?;
         if !saved.new {
             self.tally.progress.bytes_known += data.len() as u64;
@@ -96,6 +97,10 @@ impl<'s, 'a> Worker<'s, 'a> {
 
 impl SaveTree for Worker<'_, '_> {
     fn save_tree(&mut self, tree: &[u8]) -> Result<BlobId> {
+        if let Some(known) = self.session.recorded.known_tree(tree) {
+            return Ok(known);
+        }
+        self.session.know_index()?;
         Ok(self.session.saver.save(BlobKind::Tree, tree, &mut self.sealer)?.id)
     }
 

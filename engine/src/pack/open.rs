@@ -3,7 +3,7 @@
 use super::encode_header;
 use super::places::Place;
 use crate::error::{Error, Result};
-use crate::id::BlobHandle;
+use crate::id::{BlobHandle, BlobKind};
 use crate::monitor::PackedBlob;
 use crate::repository::Repository;
 
@@ -19,6 +19,12 @@ pub(crate) struct OpenPack {
     pub(super) contents: u64,
     /// Its place in memory, kept until it is written.
     pub(super) place: Option<Place>,
+}
+
+/// Returns how long packs of data and of trees are to be, in bytes.
+pub(super) fn pack_sizes(repository: &Repository) -> [usize; 2] {
+    let size = |kind| repository.config().pack_size(kind, repository.index().stored(kind));
+    [size(BlobKind::Data), size(BlobKind::Tree)]
 }
 
 impl OpenPack {

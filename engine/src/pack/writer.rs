@@ -4,12 +4,12 @@
 //! a full pack is handed over when the one before it is written, so that memory is bounded when the storage is slow.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::body::GatedBody;
-use super::open::OpenPack;
+use super::open::{OpenPack, pack_sizes};
 use super::places::Places;
 use super::settle::Settled;
 use crate::blob::Sealer;
@@ -53,7 +53,7 @@ pub(crate) struct BlobSaver<'a> {
     /// Blobs that were handed in and are in no index file yet.
     pub(super) pending: Mutex<HashSet<BlobHandle>>,
     full: Sender<OpenPack>,
-    pack_sizes: [usize; 2],
+    pack_sizes: OnceLock<[usize; 2]>,
     places: Places,
     /// The buffers of packs that were written.
     spare: Mutex<Vec<Vec<u8>>>,
@@ -67,7 +67,6 @@ impl<'a> BlobSaver<'a> {
         let repository: &Repository = lock.repository();
         // A full pack is handed over when the one before it is written: a further one in between would only hold memory.
         let (full, to_write) = bounded(0);
-        let pack_size = |kind| repository.config().pack_size(kind, repository.index().stored(kind));
         let saver = Self {
             repository,
             lock,
@@ -78,7 +77,7 @@ impl<'a> BlobSaver<'a> {
             pending: Mutex::default(),
             full,
             places: Places::new(),
-            pack_sizes: [pack_size(BlobKind::Data), pack_size(BlobKind::Tree)],
+            pack_sizes: OnceLock::new(),
             spare: Mutex::default(),
             unindexed: Mutex::default(),
             added: Mutex::default(),
@@ -122,15 +121,16 @@ impl<'a> BlobSaver<'a> {
             return Ok((Saved { id, new: false }, None));
         }
         let sealed = sealer.seal(self.repository.key(), contents)?;
+        let size = self.pack_sizes.get_or_init(|| pack_sizes(self.repository))[kind as usize];
         let full = {
             let mut pack = self.pack_in_memory(kind, wait);
             if pack.bytes.capacity() == 0 {
                 pack.bytes = guard(&self.spare).pop().unwrap_or_default();
                 // Room for the last blob and the header too: a full pack that has to move takes its memory twice.
-                pack.bytes.reserve_exact(self.pack_sizes[kind as usize] + PACK_MARGIN);
+                pack.bytes.reserve_exact(size + PACK_MARGIN);
             }
             pack.add(handle, sealed.bytes, sealed.uncompressed_length, contents.len())?;
-            let full = pack.bytes.len() >= self.pack_sizes[kind as usize];
+            let full = pack.bytes.len() >= size;
             full.then(|| std::mem::take(&mut *pack))
         };
         Ok((Saved { id, new: true }, full))

@@ -34,6 +34,19 @@ impl Excludes {
         Ok(self)
     }
 
+    /// Returns the patterns as bytes that are the same if and only if they are.
+    pub(crate) fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for list in &self.lists {
+            text.push(if list.ignores_case { 2 } else { 1 });
+            for pattern in &list.texts {
+                text.extend_from_slice(&(pattern.len() as u64).to_le_bytes());
+                text.extend_from_slice(pattern);
+            }
+        }
+        text
+    }
+
     /// Tells whether the entry at this path is left out.
     #[must_use]
     pub fn excluded(&self, path: &[u8]) -> bool {
@@ -74,22 +87,25 @@ impl Includes {
 #[derive(Clone, Debug)]
 struct PatternList {
     patterns: Vec<Pattern>,
+    /// The same as they were written.
+    texts: Vec<Vec<u8>>,
     ignores_case: bool,
 }
 
 impl PatternList {
     fn new<P: AsRef<[u8]>>(patterns: &[P], ignores_case: bool) -> Result<Self> {
-        let mut parsed = Vec::new();
+        let (mut parsed, mut texts) = (Vec::new(), Vec::new());
         let mut problems = Vec::new();
         for pattern in patterns.iter().map(AsRef::as_ref).filter(|pattern| !pattern.is_empty()) {
             let folded = if ignores_case { lower_case(pattern) } else { Cow::Borrowed(pattern) };
+            texts.push(pattern.to_vec());
             match Pattern::new(&folded) {
                 Ok(pattern) => parsed.push(pattern),
                 Err(problem) => problems.push(format!("`{}`: {problem}", String::from_utf8_lossy(pattern))),
             }
         }
         if problems.is_empty() {
-            return Ok(Self { patterns: parsed, ignores_case });
+            return Ok(Self { patterns: parsed, texts, ignores_case });
         }
         Err(Error::misuse(format!("these patterns are malformed: {}", problems.join("; "))))
     }

@@ -178,7 +178,7 @@ fn narrow<M: TryFrom<u32> + Default>(bits: u32) -> M {
 }
 
 /// Makes a number of a platform's own width one of 64 bits; what is negative or too wide says nothing.
-pub(super) fn wide(number: impl TryInto<u64>) -> u64 {
+pub(crate) fn wide(number: impl TryInto<u64>) -> u64 {
     number.try_into().unwrap_or(0)
 }
 

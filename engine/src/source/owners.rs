@@ -1,7 +1,7 @@
 //! The names of users and groups, each looked up once.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 /// The names that were looked up so far. A look-up may go over the network, so none is made twice.
@@ -12,6 +12,15 @@ pub struct Owners {
 }
 
 impl Owners {
+    /// Returns the names of the users and groups that were looked up.
+    pub(crate) fn known(&self) -> [BTreeMap<u32, String>; 2] {
+        let known = |names: &Mutex<HashMap<u32, String>>| {
+            let names = names.lock().unwrap_or_else(PoisonError::into_inner);
+            names.iter().map(|(id, name)| (*id, name.clone())).collect()
+        };
+        [known(&self.users), known(&self.groups)]
+    }
+
     /// Returns the user's name, empty if there is none: restic's way to say so.
     #[must_use]
     pub fn user(&self, uid: u32) -> String {

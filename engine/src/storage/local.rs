@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,7 +151,7 @@ impl Storage for LocalStorage {
     }
 
     fn shows_at_once(&self) -> bool {
-        super::device::is_of_this_machine(&self.root)
+        File::open(&self.root).is_ok_and(|root| crate::source::is_local(root.as_fd()))
     }
 
     fn create(&self) -> Result<()> {

@@ -10,7 +10,6 @@
 //!
 //! Throttling, retrying and counting are wrappers; see [`Body`] for why the contents of a file are pulled in slices.
 
-mod device;
 mod local;
 mod memory;
 mod temporary;

@@ -10,6 +10,7 @@ pub(crate) mod moment;
 pub(crate) mod peak;
 pub(crate) mod pruning;
 pub(crate) mod rustic;
+pub(crate) mod scene;
 pub(crate) mod trap;
 
 use std::path::{Path, PathBuf};
