@@ -1,7 +1,7 @@
 //! How a job ended, in plain words: what is safe, what is missing and why, and what to do next.
 
 use backup_proto::job::{
-    FailedItem, Job, JobId, JobKind, JobState, JobSummary, PlannedAction, PlannedItem, PruneReport,
+    FailedItem, HintsReport, Job, JobId, JobKind, JobState, JobSummary, PlannedAction, PlannedItem, PruneReport,
 };
 use jiff::tz::TimeZone;
 
@@ -18,6 +18,7 @@ pub(crate) fn outcome(job: &Job, summary: &JobSummary, notices: &[String]) -> Ve
     }
     lines.extend(gain(job, summary));
     lines.extend(summary.prune.iter().flat_map(room));
+    lines.extend(summary.hints.and_then(looked));
     lines.extend(missing(job, summary));
     lines.extend(notices.iter().map(|notice| format!("Note: {}", sentence(notice))));
     lines.extend(next_steps(job, summary));
@@ -59,6 +60,18 @@ fn gain(job: &Job, summary: &JobSummary) -> Option<String> {
         }
         (JobKind::Verify, _) if is_usable => Some(format!("Checked: {bytes}.")),
         _ => None,
+    }
+}
+
+/// Says how much was looked at.
+fn looked(hints: HintsReport) -> Option<String> {
+    match (hints.used, hints.folders_missed) {
+        (true, _) => Some("Only what was said to have changed was looked at.".to_owned()),
+        (false, 0) => None,
+        (false, missed) => {
+            let folders = count(missed, "folder", "folders");
+            Some(format!("Everything was looked at. Changed although nobody said so: {folders}."))
+        }
     }
 }
 
@@ -218,6 +231,7 @@ pub(crate) fn empty_summary(job: &JobId, state: JobState) -> JobSummary {
         failed_more: false,
         error: None,
         prune: None,
+        hints: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a worker hands back: how an attempt ended and what it has done.
 
 use backup_proto::error::Class;
-use backup_proto::job::{FailedItem, JobError, PruneReport};
+use backup_proto::job::{FailedItem, HintsReport, JobError, PruneReport};
 
 use crate::store::Shortage;
 
@@ -46,6 +46,8 @@ pub struct Totals {
     pub failed: Vec<FailedItem>,
     /// What a prune has done.
     pub prune: Option<PruneReport>,
+    /// What a backup made of the caller's word on what has changed.
+    pub hints: Option<HintsReport>,
 }
 
 impl Ended {

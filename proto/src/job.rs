@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::outcome::{
-    FailedItem, JobError, JobSummary, PlannedAction, PlannedItem, Progress, PruneReport, SUMMARY_FAILED_MAX,
+    FailedItem, HintsReport, JobError, JobSummary, PlannedAction, PlannedItem, Progress, PruneReport,
+    SUMMARY_FAILED_MAX,
 };
 use crate::spec::JobSpec;
 

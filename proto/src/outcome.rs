@@ -119,6 +119,19 @@ pub struct JobSummary {
     /// What a prune has done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<PruneReport>,
+    /// What became of the caller's word on what has changed, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hints: Option<HintsReport>,
+}
+
+/// What a backup made of the caller's word on what has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HintsReport {
+    /// Whether nothing else was looked at; if not, everything was.
+    pub used: bool,
+    /// Folders in which something had changed that nobody named; they are found when everything is looked at.
+    pub folders_missed: u64,
 }
 
 /// What a prune has done, or in a dry run would do.

@@ -62,6 +62,10 @@ pub struct BackupSpec {
     pub one_file_system: bool,
     /// The host name in the snapshot; absent: this machine's.
     pub host: Option<String>,
+    /// Only what is at or below these absolute paths has changed since the job before it was submitted, says the caller:
+    /// nothing else is looked at, except now and then. Absent: everything is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Vec<WirePath>>,
 }
 
 /// A restore of one or more parts of snapshots.

@@ -1,6 +1,8 @@
 //! `backup`: save plans or paths.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use backup_proto::params::{JobSubmit, PlanList};
@@ -27,7 +29,8 @@ use crate::session::Session;
   backupctl backup documents            the plan \"documents\"
   backupctl backup ~/Pictures ./notes   two folders, to the default target
   backupctl backup ~ --exclude '*.tmp' --tag before-upgrade --reason 'before the upgrade'
-  backupctl backup / --one-file-system --target nas --detach")]
+  backupctl backup / --one-file-system --target nas --detach
+  backupctl backup mail --changed ~/Mail/inbox --changed ~/Mail/sent")]
 pub(crate) struct Backup {
     /// Plans, or files and folders.
     #[arg(value_name = "PLAN|PATH")]
@@ -53,6 +56,13 @@ pub(crate) struct Backup {
     /// Record this host name in the snapshot [default: this machine's].
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
+    /// Look only at what is at or below this path; nothing else has changed since the backup before was asked for. May be
+    /// repeated. Without a backup before that ended well, and after a day at the latest, everything is looked at.
+    #[arg(long, value_name = "PATH")]
+    changed: Vec<PathBuf>,
+    /// The same for each line of this file, or for what ends with a zero byte if there is one; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    changed_from: Option<PathBuf>,
     #[command(flatten)]
     queueing: Queueing,
 }
@@ -73,6 +83,7 @@ impl Backup {
             exclude_caches: self.exclude_caches,
             one_file_system: self.one_file_system,
             host: self.host.clone(),
+            changed: self.changed()?,
             ..BackupSpec::default()
         };
         let specs: Vec<BackupSpec> = match self.wanted(session)? {
@@ -96,6 +107,16 @@ impl Backup {
         Ok(found)
     }
 
+    fn changed(&self) -> Result<Option<Vec<WirePath>>, Failure> {
+        let base = Base::of_process()?;
+        let mut changed: Vec<WirePath> = self.changed.iter().map(|path| base.wire(path)).collect();
+        if let Some(path) = &self.changed_from {
+            let text = read_list(path).map_err(|source| Failure::File { path: path.clone(), source })?;
+            changed.extend(lines(&text).map(|line| base.wire(Path::new(OsStr::from_bytes(line)))));
+        }
+        Ok((!self.changed.is_empty() || self.changed_from.is_some()).then_some(changed))
+    }
+
     fn wanted(&self, session: &mut Session) -> Result<Wanted, Failure> {
         let kinds: Vec<Named> = self
             .what
@@ -110,6 +131,21 @@ impl Backup {
         };
         sort_out(&self.what, &kinds, &plans, &Base::of_process()?).map_err(Failure::Usage)
     }
+}
+
+fn read_list(path: &Path) -> io::Result<Vec<u8>> {
+    if path != Path::new("-") {
+        return std::fs::read(path);
+    }
+    let mut text = Vec::new();
+    io::stdin().read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Splits a list of paths: names may hold line ends, so where there is a zero byte only that ends one.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let end = if text.contains(&0) { 0 } else { b'\n' };
+    text.split(move |byte| *byte == end).filter(|line| !line.is_empty())
 }
 
 /// Decides between plans and paths, now that the plans' names are known.
@@ -176,6 +212,13 @@ mod tests {
     fn nothing_named_means_every_plan() {
         assert_eq!(decide(&[], &["a", "b"], &[]), Ok(Wanted::Plans(vec!["a".to_owned(), "b".to_owned()])));
         assert!(decide(&[], &[], &[]).unwrap_err().contains("no plan yet"));
+    }
+
+    #[test]
+    fn a_list_of_paths_has_one_a_line_or_ends_each_with_a_zero_byte() {
+        assert_eq!(lines(b"/a b\n\n/c\n").collect::<Vec<_>>(), [b"/a b".as_slice(), b"/c"]);
+        assert_eq!(lines(b"/a\nb\0/c\0").collect::<Vec<_>>(), [b"/a\nb".as_slice(), b"/c"]);
+        assert_eq!(lines(b"").count(), 0);
     }
 
     #[test]

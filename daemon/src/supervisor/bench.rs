@@ -43,6 +43,8 @@ pub(super) struct Bench {
     pub(super) now: Now,
     /// Workers by job, with their attempt.
     pub(super) workers: BTreeMap<JobId, (u32, Told)>,
+    /// What the latest worker of each job was given to do.
+    pub(super) given: BTreeMap<JobId, JobSpec>,
     pub(super) wake: Option<Duration>,
     pub(super) has_ended: bool,
     requests: u64,
@@ -53,8 +55,8 @@ impl Bench {
         let now = Now { wall: "2024-05-01T12:00:00Z".parse().unwrap(), boot: Duration::from_secs(1_000) };
         let disk = Contents::new();
         let (state, _) = load(&disk, Arc::new(config), TimeZone::UTC, 0, now.wall);
-        let workers = BTreeMap::new();
-        let mut bench = Self { state, disk, now, workers, wake: None, has_ended: false, requests: 0 };
+        let (workers, given) = (BTreeMap::new(), BTreeMap::new());
+        let mut bench = Self { state, disk, now, workers, given, wake: None, has_ended: false, requests: 0 };
         bench.restart();
         bench
     }
@@ -93,6 +95,7 @@ impl Bench {
                 Action::Start(job) => {
                     let before = self.workers.insert(job.id.clone(), (job.attempt_count(), Told::Run));
                     assert!(before.is_none(), "{} has two workers", job.id);
+                    self.given.insert(job.id, job.spec);
                 }
                 Action::Pause(id) => self.tell(&id, Told::Pause),
                 Action::Resume(id) => self.tell(&id, Told::Run),
@@ -141,8 +144,13 @@ impl Bench {
 
     /// Lets a job's worker end.
     pub(super) fn end(&mut self, id: &JobId, how: How, failed_count: u64) {
+        self.end_with(id, how, Totals { failed_count, ..Totals::default() });
+    }
+
+    /// Lets a job's worker end, having done this.
+    pub(super) fn end_with(&mut self, id: &JobId, how: How, totals: Totals) {
         let (attempt, _) = self.workers.remove(id).expect("it runs");
-        let ended = Ended { how, totals: Totals { failed_count, ..Totals::default() } };
+        let ended = Ended { how, totals };
         self.event(Event::Worker { job: id.clone(), attempt, news: News::Finished(Box::new(ended)) });
     }
 

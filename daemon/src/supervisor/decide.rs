@@ -6,7 +6,7 @@ use backup_proto::event::{EventBody, StateEvent};
 use backup_proto::job::{JobId, JobKind, JobState, Verdict, VerdictKind};
 use jiff::Timestamp;
 
-use super::{Action, Live, State, Step, Wish, act, plans, requests, verdict};
+use super::{Action, Live, State, Step, Wish, act, hints, plans, requests, verdict};
 use crate::clock::Now;
 use crate::job::Job;
 use crate::queue::{Rank, Slots, rank};
@@ -147,7 +147,9 @@ fn start(state: &mut State, step: &mut Step, id: &JobId, now: Timestamp) {
     });
     if let Some(job) = state.active.get(id) {
         let live = Live { attempt: job.attempt_count(), wish: Wish::Run, progress: None };
-        step.actions.push(Action::Start(Box::new(Job::clone(job))));
+        let mut given = Job::clone(job);
+        hints::drop_doubtful(state, &mut given);
+        step.actions.push(Action::Start(Box::new(given)));
         state.live.insert(id.clone(), live);
     }
 }

@@ -1,6 +1,7 @@
 //! How a job goes on when its worker has ended.
 
 use backup_proto::job::{JobError, JobId, JobState, JobSummary, SUMMARY_FAILED_MAX};
+use backup_proto::spec::JobSpec;
 use jiff::Timestamp;
 
 use super::{State, Step, forget, note_room, plans};
@@ -74,6 +75,7 @@ fn summary(job: &Job, totals: Totals, error: Option<JobError>) -> JobSummary {
     });
     let fitting = fitting.count();
     failed.truncate(fitting);
+    let has_hints = matches!(&job.spec, JobSpec::Backup(spec) if spec.changed.is_some());
     JobSummary {
         job: job.id.clone(),
         state: job.state,
@@ -86,5 +88,6 @@ fn summary(job: &Job, totals: Totals, error: Option<JobError>) -> JobSummary {
         failed,
         error,
         prune: totals.prune,
+        hints: totals.hints.filter(|_| has_hints),
     }
 }

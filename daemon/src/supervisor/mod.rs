@@ -12,6 +12,7 @@ mod clocks;
 mod decide;
 mod finish;
 mod forget;
+mod hints;
 mod load;
 mod plans;
 mod requests;

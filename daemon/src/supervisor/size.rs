@@ -49,7 +49,10 @@ fn weight(spec: &JobSpec) -> usize {
     let texts = |texts: &[String]| texts.iter().map(|text| text.len() + EACH).sum::<usize>();
     let path = |path: &WirePath| path.as_path().as_os_str().len() + EACH;
     match spec {
-        JobSpec::Backup(spec) => spec.sources.iter().chain(&spec.exclude).map(path).sum::<usize>() + texts(&spec.tags),
+        JobSpec::Backup(spec) => {
+            spec.sources.iter().chain(&spec.exclude).chain(spec.changed.iter().flatten()).map(path).sum::<usize>()
+                + texts(&spec.tags)
+        }
         JobSpec::Restore(spec) => {
             let item = |item: &RestoreItem| size_of::<RestoreItem>() + item.inside.as_ref().map_or(0, path);
             spec.items.iter().map(item).sum::<usize>() + texts(&spec.include) + texts(&spec.exclude)

@@ -1,6 +1,6 @@
 //! New jobs: what is asked for is checked, targets are filled in, and each target becomes a job of its own.
 
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 use backup_engine::source::exclude::Excludes;
@@ -155,6 +155,7 @@ fn backup(state: &State, spec: &BackupSpec) -> Result<Vec<(JobSpec, Option<Strin
             vec![DEFAULT_TARGET.to_owned()]
         }
     };
+    spec.changed.iter().flatten().try_for_each(check_plain)?;
     let exclude: Vec<&[u8]> = spec.exclude.iter().map(WirePath::as_bytes).collect();
     check_patterns(&exclude)?;
     let targets = spec.target.clone().map_or(targets, |target| vec![target]);
@@ -216,6 +217,15 @@ pub(super) fn check_absolute(path: &WirePath) -> Result<(), RpcError> {
     }
     // Not even the command's own folder is known here.
     Err(invalid(&format!("`{}` is not a full path", WirePath::from(path)), "Write it from `/` on."))
+}
+
+/// What is compared with the paths of a walk has to be written as those are.
+fn check_plain(path: &WirePath) -> Result<(), RpcError> {
+    check_absolute(path)?;
+    if path.as_path().components().any(|part| part == Component::ParentDir) {
+        return Err(invalid(&format!("`{path}` has `..` in it"), "Write the path as the folder is really called."));
+    }
+    Ok(())
 }
 
 pub(super) fn invalid(message: &str, advice: &str) -> RpcError {

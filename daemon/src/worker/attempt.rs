@@ -81,13 +81,7 @@ pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox)
         Err(error) => return Ended { how: how(&Failure::State(error), context), totals: Totals::default() },
     };
     let result = match &job.spec {
-        JobSpec::Backup(spec) => backup::run(job, spec, adopt, context, gate, &reporter).map(|summary| Totals {
-            snapshot: summary.snapshot.map(|id| id.to_string()),
-            files: summary.files,
-            bytes: summary.bytes,
-            bytes_stored: summary.bytes_stored,
-            ..Totals::default()
-        }),
+        JobSpec::Backup(spec) => backup::run(job, spec, adopt, context, gate, &reporter),
         JobSpec::Restore(spec) => restore::run(job, spec, context, gate, &reporter),
         JobSpec::Verify(spec) => verify::run(job, spec, context, gate, &reporter),
         JobSpec::Forget(spec) => forget::run(job, spec, context, gate, &reporter),

@@ -1,5 +1,6 @@
 //! A backup: what the job and its plan ask for, put together and given to the engine.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind::NotFound;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,15 +10,16 @@ use backup_engine::monitor::PackRecord;
 use backup_engine::source::exclude::{Excludes, parse_pattern_file};
 use backup_engine::{Class, Error as EngineError, Gate, Monitor};
 use backup_proto::error::{Class as WireClass, ErrorKind, RpcError};
+use backup_proto::job::HintsReport;
 use backup_proto::spec::BackupSpec;
 
 use super::again;
 use super::attempt::Failure;
-use super::find::{INCOMPLETE_TAG, INTERRUPTED_TAG, plan_tag};
+use super::find::{HINTED_TAG, INCOMPLETE_TAG, INTERRUPTED_TAG, plan_tag};
 use super::reporter::Reporter;
 use crate::config::{DEFAULT_TARGET, PlanConfig, did_you_mean};
 use crate::context::Context;
-use crate::job::Job;
+use crate::job::{Job, Totals};
 use crate::targets::TargetError;
 
 /// How long a first backup takes before its files are counted for the progress bar. The count costs as much as a twelfth
@@ -32,7 +34,7 @@ pub(super) fn run(
     context: &Context,
     gate: &Gate,
     reporter: &Reporter,
-) -> Result<BackupSummary, Failure> {
+) -> Result<Totals, Failure> {
     let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
     let mut options = options(spec, context)?;
     options.adopt = adopt;
@@ -53,7 +55,18 @@ pub(super) fn run(
     if let Err(error) = context.targets.note_success(name, &options.sources, context.clock.now().wall) {
         reporter.notice(&format!("The success could not be put on record: {error}."));
     }
-    Ok(summary)
+    Ok(totals(&summary))
+}
+
+fn totals(summary: &BackupSummary) -> Totals {
+    Totals {
+        snapshot: summary.snapshot.map(|id| id.to_string()),
+        files: summary.files,
+        bytes: summary.bytes,
+        bytes_stored: summary.bytes_stored,
+        hints: Some(HintsReport { used: summary.hinted, folders_missed: summary.hints_missed }),
+        ..Totals::default()
+    }
 }
 
 /// A plan's drive may come back by itself, so the plan is tried again. A path that somebody has typed and that is not
@@ -86,6 +99,7 @@ fn options(spec: &BackupSpec, context: &Context) -> Result<BackupOptions, Failur
         tags: spec.tags.clone(),
         incomplete_tags: vec![INCOMPLETE_TAG.to_owned()],
         interrupted_tags: vec![INCOMPLETE_TAG.to_owned(), INTERRUPTED_TAG.to_owned()],
+        hinted_tags: vec![HINTED_TAG.to_owned()],
         time: context.clock.now().wall,
         program_version: format!("backupd {}", env!("CARGO_PKG_VERSION")),
         count_after: COUNT_AFTER,
@@ -106,7 +120,16 @@ fn options(spec: &BackupSpec, context: &Context) -> Result<BackupOptions, Failur
     patterns.extend(spec.exclude.iter().map(|pattern| pattern.as_bytes().to_vec()));
     options.exclude_patterns = patterns.iter().map(|pattern| String::from_utf8_lossy(pattern).into_owned()).collect();
     options.exclude = Excludes::new(&patterns)?;
+    options.changed = changed(spec, &options.sources);
     Ok(options)
+}
+
+/// Returns what the caller says has changed. Who names a path outside of the sources, as through a link, speaks of
+/// something else than is backed up, and is not relied on.
+fn changed(spec: &BackupSpec, sources: &[PathBuf]) -> Option<BTreeSet<PathBuf>> {
+    let changed = spec.changed.as_ref()?.iter().map(|path| path.as_path().to_path_buf());
+    let is_known = |path: &PathBuf| sources.iter().any(|source| path.starts_with(source) || source.starts_with(path));
+    changed.map(|path| Some(path).filter(is_known)).collect()
 }
 
 fn find_plan(name: &str, context: &Context) -> Result<(String, PlanConfig), Failure> {

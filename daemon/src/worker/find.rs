@@ -22,6 +22,9 @@ pub const INCOMPLETE_TAG: &str = "backupd:incomplete";
 /// `latest` is it only if there is no other.
 pub const INTERRUPTED_TAG: &str = "backupd:interrupted";
 
+/// The tag of a snapshot for which only what the caller named as changed was looked at.
+pub const HINTED_TAG: &str = "backupd:hinted";
+
 /// How the tag begins that keeps a snapshot from being forgotten; the date until which it does follows.
 pub const HOLD_TAG: &str = "backupd:hold=";
 

@@ -137,6 +137,7 @@ impl Reporter {
             failed_count: state.failed_count,
             failed: state.failed.clone(),
             prune: None,
+            hints: None,
         };
         let problem = state.ledger_problem.take();
         drop(state);

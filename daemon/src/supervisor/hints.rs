@@ -1,0 +1,102 @@
+//! When the caller's word on what has changed may be relied on.
+//!
+//! A caller names what has changed since it submitted the job before. If that job came to nothing, what was named to it
+//! has still to be looked at, and nobody names it again.
+
+use backup_proto::spec::{BackupSpec, JobSpec};
+use jiff::Timestamp;
+
+use super::State;
+use crate::job::Job;
+
+/// Takes the caller's word from a job that is about to start, if a job of the same kind came to nothing since the last
+/// snapshot was begun.
+pub(super) fn drop_doubtful(state: &State, job: &mut Job) {
+    let JobSpec::Backup(spec) = &mut job.spec else { return };
+    let set = BackupSpec { changed: None, ..spec.clone() };
+    let is_same = |other: &&Job| matches!(&other.spec, JobSpec::Backup(spec) if BackupSpec { changed: None, ..spec.clone() } == set);
+    let ended = || state.ended.values().map(|job| &**job).filter(is_same);
+    let has_snapshot = |job: &&Job| job.summary.as_ref().is_some_and(|summary| summary.snapshot.is_some());
+    let last = ended().filter(has_snapshot).max_by_key(|job| job.ended).and_then(began);
+    let came_to_nothing = |job: &Job| !has_snapshot(&job) && job.ended >= last;
+    if last.is_none() || ended().any(came_to_nothing) {
+        spec.changed = None;
+    }
+}
+
+/// Returns when the attempt began that ended a job.
+fn began(job: &Job) -> Option<Timestamp> {
+    job.attempts.last().map(|attempt| attempt.started)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use backup_proto::job::JobId;
+    use backup_proto::params::JobCancel;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::job::{How, Totals};
+    use crate::supervisor::bench::Bench;
+
+    fn hinted(source: &str) -> JobSpec {
+        let changed = Some(vec![format!("{source}/a").as_str().into()]);
+        JobSpec::Backup(BackupSpec { sources: vec![source.into()], changed, ..BackupSpec::default() })
+    }
+
+    fn snapshot(bench: &mut Bench, id: &JobId) {
+        let totals = Totals { snapshot: Some("ab".repeat(32)), ..Totals::default() };
+        bench.pass(Duration::from_secs(10));
+        bench.end_with(id, How::Done, totals);
+    }
+
+    fn is_believed(bench: &Bench, id: &JobId) -> bool {
+        matches!(&bench.given[id], JobSpec::Backup(spec) if spec.changed.is_some())
+    }
+
+    #[test]
+    fn hints_count_from_a_snapshot_on_and_not_after_a_job_that_came_to_nothing() {
+        let mut bench = Bench::new(Config::default());
+        let mut next = |cancelled: bool, source: &str| {
+            bench.pass(Duration::from_secs(10));
+            let id = bench.submit(hinted(source));
+            let believed = is_believed(&bench, &id);
+            if cancelled {
+                bench.end(&id, How::Cancelled, 0);
+            } else {
+                snapshot(&mut bench, &id);
+            }
+            believed
+        };
+        assert!(!next(false, "/s"), "there is nothing that they could count from");
+        assert!(next(false, "/s"));
+        assert!(next(true, "/s"));
+        assert!(!next(true, "/s"), "what was named to the one before was not looked at");
+        assert!(!next(false, "/t"), "another set of sources has a history of its own");
+        assert!(next(false, "/t"));
+        assert!(!next(false, "/s"), "still");
+        assert!(next(false, "/s"));
+    }
+
+    /// Of two that wait the younger may go first, and the older may be cancelled while it runs.
+    #[test]
+    fn what_was_named_to_a_job_that_is_cancelled_beside_another_is_not_lost() {
+        let mut bench = Bench::new(Config::default());
+        let first = bench.submit(hinted("/s"));
+        snapshot(&mut bench, &first);
+        bench.pass(Duration::from_secs(10));
+        let running = bench.submit(hinted("/s"));
+        let waiting = bench.submit(hinted("/s"));
+        assert!(is_believed(&bench, &running));
+        bench.pass(Duration::from_secs(10));
+        let cancel = JobCancel { request_id: bench.request_id(), job: waiting };
+        bench.ask(cancel).unwrap();
+        snapshot(&mut bench, &running);
+        let next = bench.submit(hinted("/s"));
+        assert!(!is_believed(&bench, &next));
+        bench.restart();
+        assert!(!is_believed(&bench, &next), "nor after a restart");
+    }
+}

@@ -1,0 +1,77 @@
+//! `backup --changed`, with the real programs: only what was named is looked at, and nothing is lost by it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use backup_testkit::daemon::Daemon;
+use backup_testkit::wait;
+use serde_json::Value;
+
+fn backup(daemon: &Daemon, source: &Path, changed: &[&Path]) -> Value {
+    let mut arguments = vec!["backup".to_owned(), source.display().to_string(), "--json".to_owned()];
+    arguments.extend(changed.iter().flat_map(|path| ["--changed".to_owned(), path.display().to_string()]));
+    daemon.ctl(&arguments).expect(0).json().pop().expect("the summary is last")
+}
+
+fn plant(home: &Path) -> PathBuf {
+    let source = home.join("source");
+    for folder in ["told", "untold"] {
+        fs::create_dir_all(source.join(folder)).expect("it is made");
+        fs::write(source.join(folder).join("file"), "old").expect("it is written");
+    }
+    // What was touched in the last seconds before a backup is looked at again by the next one, whatever is said.
+    wait::until("the files are not new any more", || {
+        let made = fs::metadata(&source).and_then(|found| found.modified()).expect("it is there");
+        made.elapsed().ok().filter(|age| age.as_secs() >= 4)
+    });
+    source
+}
+
+fn stored(daemon: &Daemon, source: &Path, name: &str) -> String {
+    let item = format!("latest:{}", source.join(name).display());
+    daemon.ctl(["cat", &item]).expect(0).text()
+}
+
+fn is_marked(daemon: &Daemon) -> bool {
+    let snapshots = daemon.restic().snapshots();
+    snapshots.last().expect("there is one")["tags"].to_string().contains("backupd:hinted")
+}
+
+#[test]
+fn only_what_was_named_is_looked_at_and_all_is_after_a_doubt() {
+    let daemon = Daemon::start();
+    let source = plant(daemon.home());
+    let write = |name: &str, text: &str| fs::write(source.join(name), text).expect("it is written");
+    let told = source.join("told");
+
+    let first = backup(&daemon, &source, &[&told]);
+    assert_eq!(first["hints"]["used"], false, "there is nothing that the word could count from: {first}");
+
+    write("told/file", "new");
+    write("untold/file", "missed");
+    let hinted = backup(&daemon, &source, &[&told]);
+    assert_eq!((&hinted["hints"]["used"], &hinted["files"]), (&true.into(), &2.into()), "{hinted}");
+    assert_eq!(
+        (stored(&daemon, &source, "told/file"), stored(&daemon, &source, "untold/file")),
+        ("new".into(), "old".into())
+    );
+    assert!(is_marked(&daemon), "a snapshot says that not everything was looked at");
+
+    let elsewhere = backup(&daemon, &source, &[&told, daemon.home()]);
+    assert_eq!(elsewhere["hints"]["used"], true, "what is above the source names all of it");
+    assert_eq!(stored(&daemon, &source, "untold/file"), "missed");
+
+    write("untold/file", "again");
+    let outside = backup(&daemon, &source, &[&told, Path::new("/nowhere/else")]);
+    assert_eq!(outside["hints"], serde_json::json!({"used": false, "folders_missed": 0}), "{outside}");
+    assert_eq!(stored(&daemon, &source, "untold/file"), "again");
+    assert!(!is_marked(&daemon));
+
+    let nothing = daemon.home().join("nothing");
+    fs::write(&nothing, "").expect("it is written");
+    let source_text = source.display().to_string();
+    let none =
+        daemon.ctl(["backup", &source_text, "--changed-from", nothing.to_str().expect("it is text")]).expect(0).text();
+    assert!(none.contains("Only what was said to have changed was looked at."), "{none}");
+    daemon.restic().check();
+}
