@@ -28,6 +28,8 @@ pub(super) struct Work {
 #[derive(Default)]
 struct State {
     part: Option<Arc<File>>,
+    /// Whether the part is only made when the file's one chunk has come: most files have one, and then few are open.
+    late: bool,
     replaces: bool,
     /// Whether the part was there before, and may hold anything.
     used: bool,
@@ -67,8 +69,15 @@ impl Work {
     fn decide(&self, session: &Session<'_>) -> Result<Option<Vec<Chunk>>> {
         let (chunks, length) = chunks(session, &self.job.node)?;
         let path = self.job.path();
-        let there = self.job.target.look(&self.job.name).map_err(Error::io("look at", &path))?;
-        let Some(there) = there else { return self.begin(session, chunks, length, None).map(Some) };
+        let there = self.job.target.look_for(&self.job.name).map_err(Error::io("look at", &path))?;
+        let Some(there) = there else {
+            if chunks.len() == 1 && !self.job.target.may_have_part(&self.job.name) {
+                let mut state = self.state();
+                (state.late, state.length) = (true, length);
+                return Ok(Some(chunks));
+            }
+            return self.begin(session, chunks, length, None).map(Some);
+        };
         let may_replace = session.may_replace(&self.job.node, &self.job.target, &there);
         let mut existing = None;
         let has_length = u64::try_from(there.st_size).ok() == Some(length);
@@ -136,11 +145,17 @@ impl Work {
     }
 
     pub(super) fn write(&self, session: &Session<'_>, contents: &[u8], offset: u64) {
+        if self.is_failed() {
+            return;
+        }
+        if let Err(error) = self.make_late(contents) {
+            return self.fail(session, &Error::io("create", self.job.path())(error));
+        }
         let (part, used) = {
             let state = self.state();
             (state.part.clone(), state.used)
         };
-        let Some(part) = part.filter(|_| !self.is_failed()) else { return };
+        let Some(part) = part else { return };
         let zeroed = if used { write_zeros(&part, offset..offset + contents.len() as u64) } else { Ok(()) };
         match zeroed.and_then(|()| write_sparse(&part, contents, offset)) {
             Ok(()) => session.progress(&Progress { bytes: contents.len() as u64, ..Progress::default() }),
@@ -150,6 +165,18 @@ impl Work {
                 self.fail(session, &Error::io("write", self.job.path())(error));
             }
         }
+    }
+
+    /// Makes the part of a file whose one chunk has come.
+    fn make_late(&self, contents: &[u8]) -> std::io::Result<()> {
+        let mut state = self.state();
+        if !std::mem::take(&mut state.late) {
+            return Ok(());
+        }
+        let part = state.part.insert(Arc::new(self.job.target.new_part(&self.job.name)?)).clone();
+        // What does not end with zeros gets its length when it is written.
+        let ends_itself = contents.last().is_some_and(|last| *last != 0) && contents.len() as u64 == state.length;
+        if ends_itself { Ok(()) } else { part.set_len(state.length) }
     }
 
     /// Counts off a chunk, or the preparation; whoever comes last finishes the file.

@@ -7,9 +7,10 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use super::batch::FileJob;
-use super::links::Links;
+use super::pipe::Batch;
 use super::session::Session;
 use super::special::restore_special;
 use super::target::Target;
@@ -35,12 +36,11 @@ pub(super) struct Restorer<'s, 'a> {
     root: Arc<Target>,
     /// The folders that lead to where the walk is.
     levels: Vec<Level>,
-    batch: Vec<FileJob>,
+    batch: Batch,
     chunks: usize,
     open: usize,
-    links: Links,
-    /// Folders that are done but for their metadata; each after those in it.
-    closed: Vec<(Arc<Target>, Node)>,
+    /// Where batches go to be restored.
+    batches: SyncSender<Batch>,
     /// Names at the top of the destination that are in the snapshot.
     top_names: HashSet<OsString>,
 }
@@ -53,26 +53,35 @@ struct Level {
 }
 
 impl<'s, 'a> Restorer<'s, 'a> {
-    pub(super) fn new(session: &'s Session<'a>, selection: &'s Selection, start: &'s Start, root: Target) -> Self {
+    pub(super) fn new(
+        session: &'s Session<'a>,
+        selection: &'s Selection,
+        start: &'s Start,
+        root: Arc<Target>,
+        batches: SyncSender<Batch>,
+    ) -> Self {
         Self {
             session,
             selection,
             start,
-            root: Arc::new(root),
+            root,
             levels: Vec::new(),
-            batch: Vec::new(),
+            batch: Batch::default(),
             chunks: 0,
             open: 0,
-            links: Links::default(),
-            closed: Vec::new(),
+            batches,
             top_names: HashSet::new(),
         }
     }
 
-    /// Restores what is left, and makes all of it durable. After an error, what was begun is left for a later attempt.
-    pub(super) fn finish(mut self, walked: Result<()>) -> Result<()> {
-        walked?;
-        self.flush()?;
+    /// Passes on what is left, waits with `restored` for all of it, and makes it durable. After an error, what was begun
+    /// is left for a later attempt.
+    pub(super) fn finish(mut self, walked: Result<()>, restored: impl FnOnce() -> Result<()>) -> Result<()> {
+        let sent = walked.and_then(|()| self.flush());
+        // Without a sender, those who restore come to an end.
+        self.batches = std::sync::mpsc::sync_channel(0).0;
+        // They know best why a batch was not taken.
+        restored().and(sent)?;
         if self.session.options.delete {
             let (root, names) = (self.root.clone(), std::mem::take(&mut self.top_names));
             self.delete_others(&root, &self.start.path.clone(), &names);
@@ -87,10 +96,11 @@ impl<'s, 'a> Restorer<'s, 'a> {
         self.root.sync().map_err(Error::io("sync", self.root.path()))
     }
 
-    fn names(&mut self) -> &mut HashSet<OsString> {
-        match self.levels.last_mut() {
-            Some(level) => &mut level.names,
-            None => &mut self.top_names,
+    /// Keeps in mind which names the snapshot's folder has, if others are to be removed.
+    fn keep(&mut self, node: &Node) {
+        if self.session.options.delete {
+            let names = self.levels.last_mut().map_or(&mut self.top_names, |level| &mut level.names);
+            names.insert(OsString::from_vec(node.name.clone()));
         }
     }
 
@@ -108,33 +118,21 @@ impl<'s, 'a> Restorer<'s, 'a> {
         Ok(target)
     }
 
-    fn file(&mut self, target: Arc<Target>, node: &Node) -> Result<()> {
+    fn file(&mut self, target: Arc<Target>, node: Node) -> Result<()> {
         let name = OsString::from_vec(node.name.clone());
-        let job = FileJob { target, name, node: node.clone() };
-        let Some(job) = self.links.hold_back(job) else { return Ok(()) };
-        self.add(job)
-    }
-
-    fn add(&mut self, job: FileJob) -> Result<()> {
-        let chunks = job.node.content.as_ref().map_or(0, Vec::len);
+        let chunks = node.content.as_ref().map_or(0, Vec::len);
         self.chunks += chunks;
         self.open += usize::from(chunks > 1);
-        self.batch.push(job);
-        let is_full = self.batch.len() >= BATCH_FILES || self.chunks >= BATCH_CHUNKS || self.open >= BATCH_OPEN;
+        self.batch.files.push(FileJob { target, name, node });
+        let is_full = self.batch.files.len() >= BATCH_FILES || self.chunks >= BATCH_CHUNKS || self.open >= BATCH_OPEN;
         if is_full { self.flush() } else { Ok(()) }
     }
 
-    /// Restores the batch, then the further names of files, then the metadata of folders that are done.
+    /// Passes the batch on, as soon as the one before it is restored.
     fn flush(&mut self) -> Result<()> {
         (self.chunks, self.open) = (0, 0);
-        let jobs = std::mem::take(&mut self.batch);
-        self.links.restore(self.session, &self.root, jobs)?;
-        for (target, node) in std::mem::take(&mut self.closed) {
-            if target.is_made() || self.session.may_touch() {
-                self.session.apply(&node, Place::Open(target.as_fd()), target.path());
-            }
-        }
-        Ok(())
+        // Nobody takes it after an error, which is found when all have ended.
+        self.batches.send(std::mem::take(&mut self.batch)).map_err(|_| Error::Cancelled)
     }
 
     /// Removes what is in a folder of the destination and not in the snapshot's.
@@ -160,7 +158,7 @@ impl<'s, 'a> Restorer<'s, 'a> {
 
 impl Visit for Restorer<'_, '_> {
     fn enter(&mut self, path: &[u8], node: &Node, selected: bool) -> Result<bool> {
-        self.names().insert(OsString::from_vec(node.name.clone()));
+        self.keep(node);
         let level = Level { node: node.clone(), target: None, path: path.to_vec(), names: HashSet::new() };
         self.levels.push(level);
         if !selected {
@@ -188,12 +186,12 @@ impl Visit for Restorer<'_, '_> {
             self.delete_others(&target, &level.path, &level.names);
         }
         self.session.progress(&crate::monitor::Progress { folders: 1, ..Default::default() });
-        self.closed.push((target, level.node));
-        if self.closed.len() >= BATCH_OPEN { self.flush() } else { Ok(()) }
+        self.batch.folders.push((target, level.node));
+        if self.batch.folders.len() >= BATCH_OPEN { self.flush() } else { Ok(()) }
     }
 
-    fn entry(&mut self, _: &[u8], node: &Node) -> Result<()> {
-        self.names().insert(OsString::from_vec(node.name.clone()));
+    fn entry(&mut self, _: &[u8], node: Node) -> Result<()> {
+        self.keep(&node);
         let target = match self.target() {
             Ok(target) => target,
             Err((path, error)) => {
@@ -203,7 +201,7 @@ impl Visit for Restorer<'_, '_> {
         };
         match node.kind {
             NodeKind::File => self.file(target, node)?,
-            _ => restore_special(self.session, &target, node),
+            _ => restore_special(self.session, &target, &node),
         }
         Ok(())
     }

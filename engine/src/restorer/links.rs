@@ -37,7 +37,7 @@ struct First {
 
 impl Links {
     /// Takes a further name of a file; gives back the first, and what has only one.
-    pub(super) fn hold_back(&mut self, job: FileJob) -> Option<FileJob> {
+    fn hold_back(&mut self, job: FileJob) -> Option<FileJob> {
         if job.node.links <= 1 || job.node.inode == 0 {
             return Some(job);
         }
@@ -63,6 +63,7 @@ impl Links {
 
     /// Restores a batch, and after it the further names of files; where the first could not be, the next takes its part.
     pub(super) fn restore(&mut self, session: &Session<'_>, root: &Arc<Target>, jobs: Vec<FileJob>) -> Result<()> {
+        let jobs = jobs.into_iter().filter_map(|job| self.hold_back(job)).collect();
         self.restore_batch(session, jobs)?;
         let is_there = |(job, _): &(FileJob, LinkKey)| job.target.look(&job.name).is_ok_and(|there| there.is_some());
         // What is there is compared and perhaps replaced, as any file is.

@@ -13,6 +13,7 @@ mod file;
 mod folders;
 mod links;
 mod options;
+mod pipe;
 mod plan;
 mod preview;
 mod removal;
@@ -24,6 +25,7 @@ mod walk;
 pub use options::{Overwrite, RestoreLimits, RestoreOptions, RestoreSummary};
 
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use crate::control::Gate;
 use crate::error::{Error, Result};
@@ -34,6 +36,7 @@ use crate::snapshot::Snapshot;
 use crate::storage::{FileKind, FileName};
 use crate::tree::Node;
 use folders::Restorer;
+use pipe::restore_batches;
 use preview::Preview;
 use session::Session;
 use target::Target;
@@ -81,11 +84,22 @@ pub fn restore(
         preview.close()?;
         return Ok(session.take_summary());
     }
-    let root = Target::root(&options.destination).map_err(Error::io("create", &options.destination))?;
-    let mut restorer = Restorer::new(&session, &selection, &start, root);
-    let walked = walk(repository, &start, &selection, bounds, gate, &mut restorer);
-    restorer.finish(walked)?;
+    restore_tree(&session, &selection, &start, bounds)?;
     Ok(session.take_summary())
+}
+
+/// Makes folders and gathers files on this thread, while another restores those that are gathered.
+fn restore_tree(session: &Session<'_>, selection: &Selection, start: &Start, bounds: Bounds) -> Result<()> {
+    let destination = &session.options.destination;
+    let root = Arc::new(Target::root(destination).map_err(Error::io("create", destination))?);
+    std::thread::scope(|scope| {
+        let (sender, batches) = sync_channel(0);
+        let below = root.clone();
+        let restored = scope.spawn(move || restore_batches(session, &below, batches));
+        let mut restorer = Restorer::new(session, selection, start, root, sender);
+        let walked = walk(session.repository, start, selection, bounds, session.gate, &mut restorer);
+        restorer.finish(walked, || restored.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 /// Loads the index; where index files cannot be read, the packs' own headers stand in.
@@ -145,13 +159,13 @@ impl Visit for Needs<'_> {
         Ok(())
     }
 
-    fn entry(&mut self, _: &[u8], node: &Node) -> Result<()> {
+    fn entry(&mut self, _: &[u8], node: Node) -> Result<()> {
         for id in node.content.iter().flatten() {
             self.need(BlobKind::Data, id);
         }
         self.is_nothing = false;
         self.files += u64::from(node.kind == crate::tree::NodeKind::File);
-        self.bytes = self.bytes.saturating_add(walk::contents_length(self.repository, node));
+        self.bytes = self.bytes.saturating_add(walk::contents_length(self.repository, &node));
         Ok(())
     }
 

@@ -96,16 +96,16 @@ impl Visit for Preview<'_, '_> {
         self.close()
     }
 
-    fn entry(&mut self, path: &[u8], node: &Node) -> Result<()> {
+    fn entry(&mut self, path: &[u8], node: Node) -> Result<()> {
         let name = OsStr::from_bytes(&node.name);
         self.top().names.insert(name.to_owned());
         let session = self.session;
         let target = self.top().target.as_ref();
         let (action, bytes) = match node.kind {
             NodeKind::File => {
-                (plan_file(session, target, name, node).map(Some), contents_length(session.repository, node))
+                (plan_file(session, target, name, &node).map(Some), contents_length(session.repository, &node))
             }
-            _ => (plan_special(session, target, node), 0),
+            _ => (plan_special(session, target, &node), 0),
         };
         let to = self.destination(path);
         match action {

@@ -79,6 +79,12 @@ impl Target {
         self.made
     }
 
+    /// Looks at an entry, where one may be: of what comes into a folder that we made meanwhile, the name that is given
+    /// last does not take the place.
+    pub(super) fn look_for(&self, name: &OsStr) -> io::Result<Option<Stat>> {
+        if self.made { Ok(None) } else { self.look(name) }
+    }
+
     /// Looks at an entry; `None` if there is none of that name.
     pub(super) fn look(&self, name: &OsStr) -> io::Result<Option<Stat>> {
         match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -119,6 +125,24 @@ impl Target {
             let _ = rustix::fs::fchmod(&file, private);
         }
         Ok(file)
+    }
+
+    /// Returns whether an earlier attempt may have left an unfinished entry of this name.
+    pub(super) fn may_have_part(&self, name: &OsStr) -> bool {
+        !self.made && !matches!(self.look(&part_name(name)), Ok(None))
+    }
+
+    /// Makes the empty unfinished form of a file that only we may read, with one call if there is none yet.
+    pub(super) fn new_part(&self, name: &OsStr) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(&self.fd, part_name(name), flags, Mode::RUSR | Mode::WUSR) {
+            Err(Errno::EXIST) => {
+                let file = self.open_part(name)?;
+                file.set_len(0)?;
+                Ok(file)
+            }
+            other => Ok(File::from(other?)),
+        }
     }
 
     /// Makes the unfinished form of an entry that is no regular file; what an earlier attempt left is removed.

@@ -52,7 +52,7 @@ pub(super) trait Visit {
     /// The folder that was entered last is left.
     fn leave(&mut self) -> Result<()>;
     /// An entry that is no folder.
-    fn entry(&mut self, path: &[u8], node: &Node) -> Result<()>;
+    fn entry(&mut self, path: &[u8], node: Node) -> Result<()>;
     /// Something in the snapshot cannot be used.
     fn broken(&mut self, path: &[u8], error: Error);
 }
@@ -210,7 +210,7 @@ pub(super) fn walk(
             }
         } else if selection.takes(&path) {
             bounds.take_bytes(contents_length(repository, &node))?;
-            visit.entry(&path, &node)?;
+            visit.entry(&path, node)?;
         }
     }
     Ok(())

@@ -113,11 +113,13 @@ fn restore_mode(node: &Node, handle: &Handle<'_>, owner: OwnerRestored, problems
     let keeps_group = if node.kind == NodeKind::Dir { owner.group } else { owner.both() };
     mode.set(Mode::SUID, mode.contains(Mode::SUID) && owner.both());
     mode.set(Mode::SGID, mode.contains(Mode::SGID) && keeps_group);
-    // Without the right to set one of the special bits, some systems leave it out and say nothing.
-    let set = handle.set_mode(mode).and_then(|()| handle.stat()).and_then(|stat| {
-        let is_right = Mode::from_raw_mode(stat.st_mode) == mode;
-        if is_right { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
-    });
+    let is_set = || {
+        // Without the right to set one of the special bits, some systems leave it out and say nothing.
+        let is_special = mode.intersects(Mode::SUID | Mode::SGID | Mode::SVTX);
+        Ok(!is_special || Mode::from_raw_mode(handle.stat()?.st_mode) == mode)
+    };
+    let refused = |is_set| if is_set { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) };
+    let set = handle.set_mode(mode).and_then(|()| is_set()).and_then(refused);
     if let Err(source) = set {
         problems.push(Problem { aspect: Aspect::Mode, source });
     }
