@@ -8,16 +8,16 @@ use backup_proto::event::{Event, EventBody, StateEvent, Topic};
 use backup_proto::job::{Job, JobDetail, JobId, JobState, JobSummary, Progress, SUMMARY_FAILED_MAX};
 use backup_proto::local::Update;
 use backup_proto::page::PageRequest;
-use backup_proto::params::{JobFailures, JobGet, JobPlanned, JobSubmit};
-use backup_proto::spec::JobSpec;
+use backup_proto::params::{JobFailures, JobGet, JobSubmit};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
 use crate::exit::{Failure, worse};
+use crate::planned::show_planned;
 use crate::render::{Bar, interrupted};
-use crate::report::{empty_summary, outcome, planned_item};
+use crate::report::{empty_summary, outcome};
 use crate::session::Session;
 use crate::text;
 
@@ -267,34 +267,4 @@ fn whole_summary(session: &mut Session, detail: &JobDetail) -> Result<JobSummary
     let listed = u64::try_from(summary.failed.len()).unwrap_or(u64::MAX);
     summary.failed_more = summary.failed_count > listed;
     Ok(summary)
-}
-
-/// Shows what a dry run would do, or what a forget has removed; returns whether it was a dry run.
-fn show_planned(session: &mut Session, detail: &JobDetail) -> Result<bool, Failure> {
-    let is_dry = match &detail.spec {
-        JobSpec::Restore(spec) => spec.dry_run,
-        JobSpec::Forget(spec) => spec.dry_run,
-        _ => false,
-    };
-    if !is_dry && !matches!(detail.spec, JobSpec::Forget(_)) {
-        return Ok(false);
-    }
-    let id = &detail.job.id;
-    session.pages(
-        |page| JobPlanned { job: id.clone(), page },
-        |out, items| {
-            for item in items {
-                if out.is_json() {
-                    let mut value = serde_json::to_value(&item).map_err(std::io::Error::other)?;
-                    value["type"] = if is_dry { "planned" } else { "removed" }.into();
-                    value["job"] = json!(id);
-                    out.json(&value)?;
-                } else {
-                    out.line(&planned_item(&item, is_dry, out.zone()))?;
-                }
-            }
-            Ok(())
-        },
-    )?;
-    Ok(is_dry)
 }

@@ -7,6 +7,7 @@ mod follow;
 mod input;
 mod keep;
 mod patterns;
+mod planned;
 mod render;
 mod report;
 mod session;

@@ -19,6 +19,7 @@ pub(crate) fn outcome(job: &Job, summary: &JobSummary, notices: &[String]) -> Ve
     lines.extend(gain(job, summary));
     lines.extend(summary.prune.iter().flat_map(room));
     lines.extend(summary.hints.and_then(looked));
+    lines.extend(summary.verify.iter().flat_map(|report| verify::found(report)));
     lines.extend(missing(job, summary));
     lines.extend(notices.iter().map(|notice| format!("Note: {}", sentence(notice))));
     lines.extend(next_steps(job, summary));
@@ -58,7 +59,6 @@ fn gain(job: &Job, summary: &JobSummary) -> Option<String> {
             let place = job.target.as_deref().map(|target| format!(" from {target}")).unwrap_or_default();
             Some(format!("Removed{place}: {}.", count(summary.files, "snapshot", "snapshots")))
         }
-        (JobKind::Verify, _) if is_usable => Some(format!("Checked: {bytes}.")),
         _ => None,
     }
 }
@@ -193,6 +193,9 @@ fn name_of(path: &str) -> Option<String> {
 
 /// Says what a dry run would do with one item, or what was done with a snapshot.
 pub(crate) fn planned_item(item: &PlannedItem, is_dry: bool, zone: &TimeZone) -> String {
+    if let Some(line) = verify::difference(item) {
+        return line;
+    }
     if let Some(snapshot) = &item.snapshot {
         let verb = match (&item.action, is_dry) {
             (PlannedAction::Delete, true) => "would remove",
@@ -210,7 +213,7 @@ pub(crate) fn planned_item(item: &PlannedItem, is_dry: bool, zone: &TimeZone) ->
         PlannedAction::Keep => "would keep (differs)",
         PlannedAction::Unchanged => "is right already",
         PlannedAction::Delete => "would delete",
-        PlannedAction::Unknown => "?",
+        _ => "?",
     };
     format!("{verb}  {}  {}", item.path, if item.bytes > 0 { size(item.bytes) } else { String::new() })
         .trim_end()
@@ -232,12 +235,17 @@ pub(crate) fn empty_summary(job: &JobId, state: JobState) -> JobSummary {
         error: None,
         prune: None,
         hints: None,
+        verify: None,
     }
 }
 
 fn capital(word: &str) -> String {
     sentence(word).trim_end_matches('.').to_owned()
 }
+
+mod verify;
+
+pub(crate) use verify::coverage;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use crate::outcome::{Ended, How, Totals};
+use crate::title;
 
 /// Attempts that are remembered one by one; older ones are only counted.
 const ATTEMPTS_MAX: usize = 50;
@@ -200,8 +201,7 @@ impl Job {
                     Destination::InPlace => format!("{what} to where it was"),
                 }
             }
-            JobSpec::Verify(spec) if spec.read_data => format!("all data of {target}"),
-            JobSpec::Verify(_) => format!("the structure of {target}"),
+            JobSpec::Verify(spec) => title::verify(spec, target),
             JobSpec::Forget(spec) => match (&spec.plan, &spec.snapshots[..]) {
                 (_, [_, ..]) => format!("{} of {target}", joined(spec.snapshots.iter().cloned())),
                 (Some(plan), _) => format!("snapshots of plan {plan} in {target}"),

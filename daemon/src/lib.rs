@@ -39,5 +39,6 @@ pub mod start;
 pub mod store;
 pub mod supervisor;
 pub mod targets;
+mod title;
 pub mod wire;
 pub mod worker;

@@ -1,7 +1,7 @@
 //! What a worker hands back: how an attempt ended and what it has done.
 
 use backup_proto::error::Class;
-use backup_proto::job::{FailedItem, HintsReport, JobError, PruneReport};
+use backup_proto::job::{FailedItem, HintsReport, JobError, PruneReport, VerifyReport};
 
 use crate::store::Shortage;
 
@@ -48,6 +48,8 @@ pub struct Totals {
     pub prune: Option<PruneReport>,
     /// What a backup made of the caller's word on what has changed.
     pub hints: Option<HintsReport>,
+    /// What a check looked at.
+    pub verify: Option<Box<VerifyReport>>,
 }
 
 impl Ended {

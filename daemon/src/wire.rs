@@ -97,6 +97,26 @@ pub fn planned_item(item: monitor::PlannedItem) -> PlannedItem {
     PlannedItem { path: WirePath::from(item.path), action, bytes: item.bytes, snapshot: None, reasons: Vec::new() }
 }
 
+/// Returns how an entry on the disk differs from a snapshot's as clients see it.
+#[must_use]
+pub fn difference(difference: monitor::Difference) -> PlannedItem {
+    let monitor::Difference { path, kind, bytes, how } = difference;
+    let action = match kind {
+        monitor::DifferenceKind::Changed => PlannedAction::Changed,
+        monitor::DifferenceKind::Missing => PlannedAction::Missing,
+        monitor::DifferenceKind::Extra => PlannedAction::Extra,
+        monitor::DifferenceKind::Rotten => PlannedAction::Rotten,
+    };
+    PlannedItem { path: WirePath::from(path), action, bytes, snapshot: None, reasons: vec![how] }
+}
+
+/// Returns how much of a repository was ever read as clients see it.
+#[must_use]
+pub fn coverage(coverage: &backup_engine::checker::Coverage) -> backup_proto::target::Coverage {
+    let backup_engine::checker::Coverage { packs, packs_never, bytes_never, whole_since } = *coverage;
+    backup_proto::target::Coverage { packs, packs_never, bytes_never, whole_since }
+}
+
 /// Returns what becomes of a snapshot as clients see it.
 #[must_use]
 pub fn judged_item(judged: &Judged, target: &str) -> PlannedItem {

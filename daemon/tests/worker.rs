@@ -9,7 +9,7 @@ use backup_engine::Gate;
 use backup_proto::error::{Class, ErrorKind};
 use backup_proto::job::{FailedItem, JobId};
 use backup_proto::page::PageRequest;
-use backup_proto::spec::{BackupSpec, JobSpec, VerifySpec};
+use backup_proto::spec::{BackupSpec, JobSpec, ReadPart, SnapshotQuery, VerifySpec};
 use backupd::inbox::News;
 use backupd::job::How;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ fn a_check_finds_nothing_in_a_whole_target_and_names_what_was_damaged() {
     let house = House::new("");
     fs::write(house.path("source/a"), vec![7; 100_000]).expect("it is written");
     house.run("j1", backup_of(&[&house.path("source")]));
-    let check = || JobSpec::Verify(VerifySpec { target: None, read_data: true });
+    let check = || JobSpec::Verify(VerifySpec { read_data: true, ..VerifySpec::default() });
     let (ended, _) = house.run("j2", check());
     assert_eq!((&ended.how, ended.totals.failed_count), (&How::Done, 0), "{:?}", ended.totals.failed);
     let packs = walk(&house.path("data/repository/data"));
@@ -51,6 +51,39 @@ fn a_check_finds_nothing_in_a_whole_target_and_names_what_was_damaged() {
     let (ended, _) = house.run("j3", check());
     assert_eq!(ended.how, How::Done);
     assert!(ended.totals.failed.iter().any(|item| item.class == Class::Damaged), "{:?}", ended.totals.failed);
+}
+
+#[test]
+fn a_check_of_a_snapshot_reads_its_files_as_well_and_a_target_knows_what_was_read() {
+    let house = House::new("");
+    let file = house.path("source/a");
+    fs::write(&file, vec![7; 100_000]).expect("it is written");
+    house.run("j1", backup_of(&[&house.path("source")]));
+    let snapshot = SnapshotQuery { snapshot: "latest".into(), target: None, plan: None, host: None, path: None };
+    let beside = || VerifySpec { snapshot: Some(snapshot.clone()), source: true, ..VerifySpec::default() };
+    let (ended, _) = house.run("j2", JobSpec::Verify(beside()));
+    assert_eq!((&ended.how, ended.totals.failed_count), (&How::Done, 0), "{:?}", ended.totals.failed);
+    let found = ended.totals.verify.and_then(|report| report.source).expect("the files were compared");
+    assert_eq!((found.files, found.changed, found.missing, found.extra, found.rotten), (1, 0, 0, 0, 0));
+
+    let times =
+        fs::FileTimes::new().set_modified(fs::metadata(&file).and_then(|is| is.modified()).expect("it has one"));
+    fs::write(&file, vec![8; 100_000]).expect("it is written");
+    fs::File::options().write(true).open(&file).and_then(|file| file.set_times(times)).expect("they are set");
+    fs::write(house.path("source/new"), "1").expect("it is written");
+    let (ended, _) = house.run("j3", JobSpec::Verify(beside()));
+    assert_eq!(ended.totals.failed.iter().map(|item| item.class).collect::<Vec<_>>(), [Class::Damaged]);
+    let found = ended.totals.verify.and_then(|report| report.source).expect("the files were compared");
+    assert_eq!((found.extra, found.rotten), (1, 1));
+
+    let verified = || house.context.targets.check("local").expect("it opens").target.verified.expect("it is counted");
+    assert!(verified().packs_never > 0 && verified().whole_since.is_none(), "a snapshot's data is not whole packs");
+    let part =
+        VerifySpec { read_data: true, read_part: Some(ReadPart::PercentHundredths(10_000)), ..VerifySpec::default() };
+    house.run("j4", JobSpec::Verify(part));
+    assert!(verified().packs_never == 0 && verified().whole_since.is_some(), "{:?}", verified());
+    let listed = house.context.targets.overview().into_iter().find(|target| target.name == "local");
+    assert_eq!(listed.and_then(|target| target.verified), Some(verified()));
 }
 
 /// Returns the files below a folder.

@@ -2,30 +2,56 @@
 //!
 //! Structure: every key, index, snapshot and tree is read, and every blob they name is looked for in packs that are
 //! there and as long as they should be. All data: every pack is read, compared with its name, its header with the index,
-//! and each blob with its id. What is affected is named by snapshot and path.
+//! and each blob with its id. Of a part of the data, those packs are read that were read longest ago. Of one snapshot, the
+//! blobs that it names are read, and if asked for, the files it was made of. What is affected is named by snapshot and path.
 
+mod one;
 mod packs;
 mod queue;
+mod rotation;
 mod snapshots;
+mod source;
+mod verified;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use jiff::Timestamp;
+
+pub use rotation::{Coverage, Part};
+pub use source::{SourceOptions, SourceSummary};
+pub(crate) use verified::check as check_verified;
+
 use crate::control::Gate;
 use crate::error::{Error, Result};
-use crate::id::{BlobHandle, PackId, sha256};
+use crate::id::{BlobHandle, PackId, SnapshotId, sha256};
 use crate::monitor::{ItemFailure, Monitor, PackedBlob};
 use crate::pack::pack_length;
 use crate::repository::Repository;
 use crate::storage::{FileKind, FileName};
+use packs::Rotation;
+use verified::Verified;
 
 /// What a verification is asked to do.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct VerifyOptions {
     /// Read all data, not only the structure.
     pub read_data: bool,
+    /// Read only a part of the data; the packs that were read longest ago come first.
+    pub part: Option<Part>,
+    /// Look only at this snapshot, and read all that it names.
+    pub snapshot: Option<SnapshotId>,
+    /// Compare that snapshot with the files it was made of.
+    pub source: Option<SourceOptions>,
+    /// Where it is kept when each pack was last read, a folder of the caller's own. Nothing is lost with it. None: every
+    /// pack counts as never read.
+    pub records: Option<PathBuf>,
+    /// What was read since then, by an earlier attempt, is not read again.
+    pub since: Option<Timestamp>,
+    /// The time.
+    pub now: Timestamp,
     /// How many threads read; 0: as many as the machine runs at once.
     pub threads: usize,
 }
@@ -37,56 +63,75 @@ pub struct VerifySummary {
     pub snapshots: u64,
     /// Packs.
     pub packs: u64,
+    /// Those of them that were read.
+    pub packs_read: u64,
     /// Blobs that the index lists.
     pub blobs: u64,
     /// Bytes of packs that were read.
     pub bytes: u64,
     /// Things that are wrong.
     pub failed: u64,
+    /// How much of all packs was ever read; none when only one snapshot was looked at.
+    pub coverage: Option<Coverage>,
+    /// What a comparison with the files found.
+    pub source: Option<SourceSummary>,
 }
 
 /// Verifies a repository. What is wrong is reported to the monitor, each item once.
 ///
 /// # Errors
-/// [`Error::Cancelled`] and [`Error::Suspended`] when the gate says so; the storage's own, when listing.
+/// [`Error::Cancelled`] and [`Error::Suspended`] when the gate says so; [`Error::NotFound`] for a snapshot that is not
+/// there; the storage's own, when listing.
 pub fn verify(
     repository: &Arc<Repository>,
     options: &VerifyOptions,
     gate: &Gate,
     monitor: &dyn Monitor,
 ) -> Result<VerifySummary> {
-    let bad = RwLock::default();
-    let read_data = options.read_data;
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         threads => threads,
     };
-    let (unlisted, failed) = (Unlisted::default(), AtomicU64::new(0));
-    let checker = Checker { repository, gate, monitor, bad, read_data, threads, unlisted, failed };
-    checker.check_small_files()?;
-    // In the opposite order of a backup's writing, so that one that runs meanwhile does not look like damage.
-    let snapshots = repository.snapshots()?;
-    for (id, error) in repository.read_index_again()? {
-        checker.wrong(&FileName::new(FileKind::Index, id.0), &error);
-    }
-    let packs = checker.check_packs()?;
-    let mut summary = VerifySummary { packs: packs.len() as u64, ..VerifySummary::default() };
-    if read_data {
-        summary.bytes = checker.read_packs(&packs)?;
-    }
+    let checker = Checker {
+        repository,
+        options,
+        gate,
+        monitor,
+        bad: RwLock::default(),
+        threads,
+        unlisted: Unlisted::default(),
+        failed: AtomicU64::new(0),
+    };
+    let mut summary = match options.snapshot {
+        Some(id) => checker.check_one(id)?,
+        None => checker.check_all()?,
+    };
     summary.blobs = repository.index().len() as u64;
-    summary.snapshots = checker.check_snapshots(&snapshots)?;
     summary.failed = checker.failed.load(Ordering::Relaxed);
     Ok(summary)
 }
 
+/// Says how much of a repository was ever read, by what is kept in this folder.
+///
+/// # Errors
+/// The storage's own, when listing.
+pub fn coverage(repository: &Repository, records: &Path, now: Timestamp) -> Result<Coverage> {
+    let repository = repository.with_own_index();
+    repository.load_index()?;
+    let verified = Verified::read(records, repository.id());
+    let packs = repository.storage().list(FileKind::Pack)?.into_iter().map(|(name, length)| (PackId(name.id), length));
+    // What interrupted backups have left is no part of the repository.
+    let packs = packs.filter(|(pack, _)| repository.index().lists_pack(pack));
+    Ok(Coverage::of(&rotation::turns(packs, &verified, now)))
+}
+
 struct Checker<'a> {
     repository: &'a Repository,
+    options: &'a VerifyOptions,
     gate: &'a Gate,
     monitor: &'a dyn Monitor,
     /// Blobs that are listed but cannot be read.
     bad: RwLock<HashSet<BlobHandle>>,
-    read_data: bool,
     threads: usize,
     unlisted: Unlisted,
     failed: AtomicU64,
@@ -111,6 +156,29 @@ struct Unlisted {
 }
 
 impl Checker<'_> {
+    fn check_all(&self) -> Result<VerifySummary> {
+        self.check_small_files()?;
+        // In the opposite order of a backup's writing, so that one that runs meanwhile does not look like damage.
+        let snapshots = self.repository.snapshots()?;
+        for (id, error) in self.repository.read_index_again()? {
+            self.wrong(&FileName::new(FileKind::Index, id.0), &error);
+        }
+        let packs = self.check_packs()?;
+        let mut summary = VerifySummary { packs: packs.len() as u64, ..VerifySummary::default() };
+        let rotation = Rotation::open(self, &packs);
+        if self.options.read_data {
+            (summary.packs_read, summary.bytes) = self.read_packs(&packs, &rotation)?;
+        }
+        summary.snapshots = self.check_snapshots(&snapshots)?;
+        summary.coverage = Some(rotation.coverage(&packs));
+        Ok(summary)
+    }
+
+    /// Returns whether all data is read, not only a part of it.
+    fn reads_all(&self) -> bool {
+        self.options.snapshot.is_some() || (self.options.read_data && self.options.part.is_none())
+    }
+
     /// Does the same on several threads, which share out the work among themselves; the first error is returned.
     fn on_threads(&self, run: impl Fn() -> Result<()> + Sync) -> Result<()> {
         std::thread::scope(|scope| {
@@ -181,7 +249,6 @@ impl Checker<'_> {
             self.pack_is_bad(&id, &blobs, problem);
         }
         packs.sort_by_key(|pack| pack.id);
-        self.monitor.total(0, packs.iter().map(|pack| pack.length).sum());
         Ok(packs)
     }
 

@@ -26,7 +26,7 @@ pub struct Decoder {
 }
 
 /// The engine's decoders.
-pub const DECODERS: [Decoder; 10] = [
+pub const DECODERS: [Decoder; 11] = [
     Decoder { name: "exclude_file", decode: exclude_file },
     Decoder { name: "index", decode: index },
     Decoder { name: "key", decode: key },
@@ -37,6 +37,7 @@ pub const DECODERS: [Decoder; 10] = [
     Decoder { name: "repository_config", decode: repository_config },
     Decoder { name: "snapshot", decode: snapshot },
     Decoder { name: "tree", decode: tree },
+    Decoder { name: "verified", decode: crate::checker::check_verified },
 ];
 
 /// Checks that what was decoded comes back when it is written as JSON and decoded again.

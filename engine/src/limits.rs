@@ -107,6 +107,11 @@ pub const PRUNE_SMALL_PACKS: usize = 4;
 
 /// Index files that list less than a quarter of the usual are merged when there are so many of them.
 pub const PRUNE_SMALL_INDEX_FILES: usize = 8;
+
+/// A verification writes down which packs it has read each time it has read this many bytes more: what a kill makes it read
+/// again at most.
+pub const VERIFIED_STEP: u64 = 1024 * 1024 * 1024;
+
 /// The largest block of the local record, in bytes: a folder of some twenty million entries. One that is larger is not
 /// recorded.
 pub const RECORD_BLOCK_MAX: u32 = 1 << 30;

@@ -117,6 +117,32 @@ pub struct PlannedItem {
     pub bytes: u64,
 }
 
+/// How an entry on the disk differs from a snapshot's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DifferenceKind {
+    /// It was changed since.
+    Changed,
+    /// Only the snapshot has it.
+    Missing,
+    /// Only the disk has it.
+    Extra,
+    /// Its contents differ although nothing says that it was written.
+    Rotten,
+}
+
+/// An entry that is another on the disk than in a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Where.
+    pub path: PathBuf,
+    /// How.
+    pub kind: DifferenceKind,
+    /// Length of a file in bytes: in the snapshot, or where only the disk has it, there.
+    pub bytes: u64,
+    /// The same for people, as the rest of a sentence that begins with the path.
+    pub how: String,
+}
+
 /// Receives what an operation has to say while it runs. Every method has a default that ignores it.
 ///
 /// Methods are called from several threads and must return quickly.
@@ -135,6 +161,9 @@ pub trait Monitor: Send + Sync {
 
     /// Says what a restore would do with an entry, in a dry run; of every one, in order.
     fn planned(&self, _item: PlannedItem) {}
+
+    /// Names an entry that is another on the disk than in a snapshot.
+    fn differs(&self, _difference: Difference) {}
 
     /// Says something worth knowing that is no failure, once for each run: a sentence.
     fn notice(&self, _sentence: &str) {}

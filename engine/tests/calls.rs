@@ -252,7 +252,7 @@ fn a_verification_reads_every_pack_once_and_every_tree_once_more() {
     let repository = open(Arc::new(recording.clone())).unwrap();
     let reads = |read_data| {
         let _ = recording.take();
-        let options = VerifyOptions { read_data, threads: 3 };
+        let options = VerifyOptions { read_data, threads: 3, ..VerifyOptions::default() };
         let summary = verify(&repository, &options, &Gate::new(), &Remembers::default()).unwrap();
         assert_eq!(summary.failed, 0);
         (recording.take()[&(Operation::ReadRange, FileKind::Pack)], summary.packs)

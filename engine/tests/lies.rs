@@ -44,7 +44,7 @@ fn check_lie(what: &str, lie: impl Fn(&mut PackedBlob)) {
     assert!(matches!(failures[0].class, Class::Damaged | Class::Quota), "{what}: {failures:?}");
     assert_eq!(fs::read_dir(place.path("to")).unwrap().count(), 1, "{what}");
     let monitor = Remembers::default();
-    let options = VerifyOptions { read_data: true, threads: 1 };
+    let options = VerifyOptions { read_data: true, threads: 1, ..VerifyOptions::default() };
     verify(&repository, &options, &Gate::new(), &monitor).unwrap();
     assert!(monitor.failed().iter().any(|(path, _)| path.ends_with("bad")), "{what}: {:?}", monitor.failed());
 }

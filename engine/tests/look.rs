@@ -45,7 +45,7 @@ fn a_whole_repository_has_nothing_wrong() {
         let repository = place.create(version);
         back_up(&repository, &options(&source));
         let monitor = Remembers::default();
-        let options = VerifyOptions { read_data: true, threads: 2 };
+        let options = VerifyOptions { read_data: true, threads: 2, ..VerifyOptions::default() };
         let summary = verify(&repository, &options, &Gate::new(), &monitor).unwrap();
         assert_eq!(monitor.failed(), []);
         assert_eq!((summary.snapshots, summary.failed), (1, 0));
@@ -61,7 +61,13 @@ fn what_restic_made_has_nothing_wrong() {
     place.restic().init(2);
     place.restic().backup(&source);
     let monitor = Remembers::default();
-    verify(&place.open(), &VerifyOptions { read_data: true, threads: 2 }, &Gate::new(), &monitor).unwrap();
+    verify(
+        &place.open(),
+        &VerifyOptions { read_data: true, threads: 2, ..VerifyOptions::default() },
+        &Gate::new(),
+        &monitor,
+    )
+    .unwrap();
     assert_eq!(monitor.failed(), []);
 }
 

@@ -11,6 +11,7 @@ pub use crate::outcome::{
     SUMMARY_FAILED_MAX,
 };
 use crate::spec::JobSpec;
+pub use crate::verify::{SourceReport, VerifyReport};
 
 /// The name of a job: short, sortable by age, unique; people type as much of its start as is unique.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

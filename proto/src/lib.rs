@@ -38,4 +38,5 @@ pub mod snapshot;
 pub mod spec;
 pub mod status;
 pub mod target;
+pub mod verify;
 pub mod version;

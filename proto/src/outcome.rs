@@ -8,6 +8,7 @@ use crate::error::{Class, ErrorData};
 use crate::job::{JobId, JobState};
 use crate::path::WirePath;
 use crate::snapshot::Snapshot;
+use crate::verify::VerifyReport;
 
 /// Failed items that a summary carries at most; the rest is in the ledger (`job.failures`).
 pub const SUMMARY_FAILED_MAX: usize = 100;
@@ -55,7 +56,7 @@ pub struct FailedItem {
     pub advice: String,
 }
 
-/// What a dry run would do with one item; also what a `forget` has done.
+/// What a dry run would do with one item; also what a `forget` has done, and what a check found to differ from the disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedItem {
     /// The path in the destination; for a snapshot, its file in the repository.
@@ -68,7 +69,7 @@ pub struct PlannedItem {
     /// The snapshot that would stay or go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Box<Snapshot>>,
-    /// Why it would stay or go.
+    /// Why it would stay or go; how it differs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }
@@ -87,6 +88,14 @@ pub enum PlannedAction {
     Unchanged,
     /// It is not in the snapshot and would be deleted; a snapshot that goes.
     Delete,
+    /// Found by a check: it was changed since.
+    Changed,
+    /// Found by a check: only the snapshot has it.
+    Missing,
+    /// Found by a check: only the disk has it.
+    Extra,
+    /// Found by a check: its contents differ although size and time of modification are the same.
+    Rotten,
     /// An action this program does not know yet.
     #[serde(other)]
     Unknown,
@@ -119,6 +128,9 @@ pub struct JobSummary {
     /// What a prune has done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<PruneReport>,
+    /// What a check looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Box<VerifyReport>>,
     /// What became of the caller's word on what has changed, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hints: Option<HintsReport>,

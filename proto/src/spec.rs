@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::job::JobKind;
 use crate::path::WirePath;
 use crate::target::Keep;
+pub use crate::verify::{ReadPart, VerifySpec};
 
 /// What a job is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -178,16 +179,6 @@ pub enum Overwrite {
     #[default]
     #[serde(other)]
     Never,
-}
-
-/// A check of a target.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct VerifySpec {
-    /// The target; absent: `local`.
-    pub target: Option<String>,
-    /// Read and check all data, not only the structure.
-    pub read_data: bool,
 }
 
 /// A removal of snapshots: of those that a rule gives no place to, or of named ones. Their data stays until a prune.

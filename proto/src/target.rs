@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::path::WirePath;
+pub use crate::verify::Coverage;
 
 /// The name of the target that exists without any configuration.
 pub const DEFAULT_TARGET: &str = "local";
@@ -27,6 +28,9 @@ pub struct Target {
     /// When a job last ended well here.
     #[serde(default)]
     pub last_success: Option<Timestamp>,
+    /// How much of its data was ever read, as the last check found; in `target.check`, as it is now.
+    #[serde(default)]
+    pub verified: Option<Coverage>,
     /// Free bytes at its location, where that can be known.
     #[serde(default)]
     pub free_bytes: Option<u64>,

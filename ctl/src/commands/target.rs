@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use crate::exit::Failure;
 use crate::input::{Base, request_id};
 use crate::render::Output;
+use crate::report::coverage;
 use crate::session::Session;
 use crate::text;
 
@@ -132,7 +133,7 @@ fn ready(verb: &str, target: &Info) -> Vec<String> {
     lines
 }
 
-fn check_lines(check: &TargetCheck, _: &Output) -> Vec<String> {
+fn check_lines(check: &TargetCheck, out: &Output) -> Vec<String> {
     let target = &check.target;
     let snapshots = text::count(check.snapshots, "snapshot", "snapshots");
     let mut lines = vec![format!(
@@ -143,6 +144,7 @@ fn check_lines(check: &TargetCheck, _: &Output) -> Vec<String> {
         check.format_version
     )];
     lines.extend(target.free_bytes.map(|free| format!("{} are free there.", text::size(free))));
+    lines.extend(target.verified.as_ref().map(|known| coverage(known, out.zone())));
     lines.extend(target.notice.clone());
     lines.extend(check.findings.iter().map(|finding| text::sentence(finding)));
     lines

@@ -199,7 +199,7 @@ pub(super) fn prune() -> JobSpec {
 }
 
 pub(super) fn verify(target: &str) -> JobSpec {
-    JobSpec::Verify(VerifySpec { target: Some(target.into()), read_data: false })
+    JobSpec::Verify(VerifySpec { target: Some(target.into()), ..VerifySpec::default() })
 }
 
 pub(super) fn restore() -> JobSpec {

@@ -89,5 +89,6 @@ fn summary(job: &Job, totals: Totals, error: Option<JobError>) -> JobSummary {
         error,
         prune: totals.prune,
         hints: totals.hints.filter(|_| has_hints),
+        verify: totals.verify,
     }
 }

@@ -19,6 +19,7 @@ mod requests;
 mod size;
 mod state;
 mod submit;
+mod verify;
 mod view;
 
 use std::sync::mpsc::Sender;

@@ -8,12 +8,10 @@ use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::job::{JobState, Priority};
 use backup_proto::params::JobSubmit;
 use backup_proto::path::WirePath;
-use backup_proto::spec::{
-    BackupSpec, Destination, ForgetSpec, JobSpec, PruneSpec, RestoreSpec, SnapshotQuery, VerifySpec,
-};
+use backup_proto::spec::{BackupSpec, Destination, ForgetSpec, JobSpec, PruneSpec, RestoreSpec, SnapshotQuery};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{State, Step, forget, size};
+use super::{State, Step, forget, size, verify};
 use crate::config::{DEFAULT_TARGET, PlanConfig};
 use crate::inbox::Caller;
 use crate::job::Job;
@@ -121,12 +119,7 @@ fn specs(state: &State, spec: &JobSpec) -> Result<Vec<(JobSpec, Option<String>)>
     match spec {
         JobSpec::Backup(spec) => backup(state, spec),
         JobSpec::Restore(spec) => restore(state, spec),
-        JobSpec::Verify(spec) => {
-            let target = spec.target.clone().unwrap_or_else(|| DEFAULT_TARGET.to_owned());
-            check_target(state, &target)?;
-            let spec = VerifySpec { target: Some(target.clone()), ..spec.clone() };
-            Ok(vec![(JobSpec::Verify(spec), Some(target))])
-        }
+        JobSpec::Verify(spec) => verify::specs(state, spec),
         JobSpec::Forget(spec) => forget::specs(state, spec),
         JobSpec::Prune(spec) => {
             let target = spec.target.clone().unwrap_or_else(|| DEFAULT_TARGET.to_owned());

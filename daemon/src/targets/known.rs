@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use backup_proto::target::Coverage;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,9 @@ pub(super) struct KnownTarget {
     /// snapshots it looked at; without a plan the name is empty.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) forgotten: BTreeMap<String, Timestamp>,
+    /// How much of its data was ever read, as the last check found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) verified: Option<Coverage>,
 }
 
 /// The record of all targets by name.

@@ -4,13 +4,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
 
-use backup_proto::target::{Breaker, Target, TargetCheck, TargetState};
+use backup_proto::target::{Breaker, Coverage, Target, TargetCheck, TargetState};
 use jiff::Timestamp;
+
+use backup_engine::checker::coverage;
 
 use super::open::nearest_existing;
 use super::{Look, Place, TargetError, Targets, password};
 use crate::config::PasswordSource;
 use crate::error::Result;
+use crate::wire;
 
 impl Targets {
     /// Returns every target as it was found when it was last used. It asks no storage, so that a status never waits
@@ -46,7 +49,9 @@ impl Targets {
             let path = path.display();
             findings.push(format!("Other users may read the password file {path}; `chmod 600` it."));
         }
-        let target = self.view(&place);
+        let verified = coverage(&repository, &self.verified(), self.options.clock.now().wall)
+            .map_err(TargetError::engine(name))?;
+        let target = Target { verified: Some(wire::coverage(&verified)), ..self.view(&place) };
         let format_version = repository.config().version;
         Ok(TargetCheck { target, format_version, snapshots: listed.list.len() as u64, findings })
     }
@@ -82,6 +87,20 @@ impl Targets {
         })
     }
 
+    /// Returns where it is kept which data was read when.
+    #[must_use]
+    pub fn verified(&self) -> PathBuf {
+        self.state().join("verified")
+    }
+
+    /// Remembers how much of a target's data was ever read.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn note_verified(&self, name: &str, coverage: Coverage) -> Result<()> {
+        self.known.update(name, |known| known.verified = Some(coverage))
+    }
+
     /// Remembers how a target was found.
     pub(super) fn note_look(&self, place: &Place, error: Option<&TargetError>) {
         let state = match error {
@@ -110,6 +129,7 @@ impl Targets {
             repository_id: Some(known.repository_id).filter(|id| !id.is_empty()),
             breaker: Breaker::default(),
             last_success: known.last_success,
+            verified: known.verified,
             free_bytes,
             notice: notice.or(same_disk),
         }

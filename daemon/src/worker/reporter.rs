@@ -130,14 +130,12 @@ impl Reporter {
         state = self.state();
         let done = *state.tracker.done();
         let totals = Totals {
-            snapshot: None,
             files: done.files,
             bytes: done.bytes,
             bytes_stored: done.bytes_stored,
             failed_count: state.failed_count,
             failed: state.failed.clone(),
-            prune: None,
-            hints: None,
+            ..Totals::default()
         };
         let problem = state.ledger_problem.take();
         drop(state);
@@ -208,6 +206,11 @@ impl Monitor for Reporter {
             path: None,
         };
         self.choose(snapshots.iter().map(chosen).collect())
+    }
+
+    fn differs(&self, difference: monitor::Difference) {
+        let written = self.state().planned.append(&wire::difference(difference));
+        self.note_ledger(written);
     }
 
     fn judged(&self, judged: &Judged) {

@@ -1,15 +1,19 @@
-//! Reading every pack: its bytes against its name, its header against the index, each blob against its id.
+//! Reading packs: the bytes of each against its name, its header against the index, each blob against its id.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::rotation::{Coverage, choose, turns};
+use super::verified::Verified;
 use super::{Checker, Pack};
 use crate::blob::Opener;
 use crate::error::{Error, Result};
 use crate::id::PackId;
 use crate::index::Location;
+use crate::limits::VERIFIED_STEP;
 use crate::monitor::{PackedBlob, Progress};
 use crate::pack::{header_of, read_header};
 use crate::storage::{FileKind, FileName};
@@ -25,37 +29,112 @@ struct Reader {
     bytes: Vec<u8>,
 }
 
+/// Which packs have their turn, and when each was read.
+pub(super) struct Rotation<'c, 'a> {
+    checker: &'c Checker<'a>,
+    state: Mutex<State>,
+}
+
+struct State {
+    verified: Verified,
+    /// Bytes that were read since it was written down what was read.
+    unsaved: u64,
+    is_told: bool,
+}
+
+impl<'c, 'a> Rotation<'c, 'a> {
+    pub(super) fn open(checker: &'c Checker<'a>, packs: &[Pack]) -> Self {
+        let records = checker.options.records.as_ref();
+        let mut verified = records.map(|folder| Verified::read(folder, checker.repository.id())).unwrap_or_default();
+        verified.retain(&packs.iter().map(|pack| pack.id).collect());
+        Self { checker, state: Mutex::new(State { verified, unsaved: 0, is_told: false }) }
+    }
+
+    /// Says how much of these packs was ever read.
+    pub(super) fn coverage(&self, packs: &[Pack]) -> Coverage {
+        let lengths = packs.iter().map(|pack| (pack.id, pack.length));
+        Coverage::of(&turns(lengths, &self.state().verified, self.checker.options.now))
+    }
+
+    fn choose(&self, packs: &[Pack]) -> Vec<usize> {
+        let options = self.checker.options;
+        let lengths = packs.iter().map(|pack| (pack.id, pack.length));
+        choose(&turns(lengths, &self.state().verified, options.now), options.part, options.since, options.now)
+    }
+
+    /// Notes that a pack was read and is right.
+    fn note(&self, pack: &Pack) {
+        let mut state = self.state();
+        state.verified.note(pack.id, self.checker.options.now);
+        state.unsaved += pack.length;
+        if state.unsaved >= VERIFIED_STEP {
+            self.save(&mut state);
+        }
+    }
+
+    fn save(&self, state: &mut State) {
+        let Checker { options, repository, monitor, .. } = self.checker;
+        let written = options.records.as_ref().map_or(Ok(()), |folder| state.verified.write(folder, repository.id()));
+        state.unsaved = 0;
+        if let (Err(error), false) = (written, std::mem::replace(&mut state.is_told, true)) {
+            let what = "It cannot be kept which data was read, so that it is read again the next time";
+            monitor.notice(&format!("{what}: {error}."));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Times are added one by one: a panic elsewhere leaves one out at worst.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Rotation<'_, '_> {
+    /// However the verification ends, what was read has not to be read again.
+    fn drop(&mut self) {
+        let mut state = self.state();
+        if state.unsaved > 0 {
+            self.save(&mut state);
+        }
+    }
+}
+
 impl Checker<'_> {
-    /// Reads the packs on several threads, and returns how many bytes that were.
-    pub(super) fn read_packs(&self, packs: &[Pack]) -> Result<u64> {
+    /// Reads the packs that have their turn on several threads, and returns how many, and how many bytes, that were.
+    pub(super) fn read_packs(&self, packs: &[Pack], rotation: &Rotation<'_, '_>) -> Result<(u64, u64)> {
+        let chosen = rotation.choose(packs);
+        self.monitor.total(0, chosen.iter().map(|number| packs[*number].length).sum());
         let next = AtomicUsize::new(0);
         let bytes = AtomicU64::new(0);
         self.on_threads(|| {
             let mut reader = Reader { opener: Opener::new(self.repository.blob_limits())?, bytes: Vec::new() };
-            while let Some(pack) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.read_pack(pack, &mut reader)?;
+            while let Some(pack) = chosen.get(next.fetch_add(1, Ordering::Relaxed)).map(|number| &packs[*number]) {
+                if self.read_pack(pack, &mut reader)? {
+                    rotation.note(pack);
+                }
                 bytes.fetch_add(pack.length, Ordering::Relaxed);
             }
             Ok(())
         })?;
-        Ok(bytes.into_inner())
+        Ok((chosen.len() as u64, bytes.into_inner()))
     }
 
-    /// Checks one pack; errors are those that end the verification.
-    fn read_pack(&self, pack: &Pack, reader: &mut Reader) -> Result<()> {
+    /// Checks one pack, and returns whether all of it is right; errors are those that end the verification.
+    fn read_pack(&self, pack: &Pack, reader: &mut Reader) -> Result<bool> {
         let name = FileName::new(FileKind::Pack, pack.id.0);
-        let wrong = |problem: &str| {
-            self.wrong(&name, &self.repository.damaged(&name, problem));
+        let mut is_right = true;
+        let mut wrong = |error: &Error| {
+            is_right = false;
+            self.wrong(&name, error);
         };
         let whole = match self.hash(&name, pack.length, &mut reader.bytes) {
             Err(error @ (Error::Cancelled | Error::Suspended)) => return Err(error),
             Err(error) => {
-                self.wrong(&name, &error);
+                wrong(&error);
                 None
             }
             Ok(hash) => {
                 if hash != name.id {
-                    wrong("its contents do not match its name");
+                    wrong(&self.repository.damaged(&name, "its contents do not match its name"));
                 }
                 (pack.length <= PIECE).then_some(&*reader.bytes)
             }
@@ -65,18 +144,20 @@ impl Checker<'_> {
             None => read_header(self.repository, pack.id, pack.length),
         };
         match header {
-            Ok(header) if !lists(&header, &pack.blobs) => wrong("the index lists other blobs in it than its header"),
+            Ok(header) if !lists(&header, &pack.blobs) => {
+                wrong(&self.repository.damaged(&name, "the index lists other blobs in it than its header"));
+            }
             Ok(_) => {}
-            Err(error) => self.wrong(&name, &error),
+            Err(error) => wrong(&error),
         }
         for blob in &pack.blobs {
             self.gate.check()?;
             if let Err(error) = self.open(pack.id, blob, whole, &mut reader.opener) {
                 self.bad([blob.handle]);
-                self.wrong(&name, &error);
+                wrong(&error);
             }
         }
-        Ok(())
+        Ok(is_right)
     }
 
     /// Reads a pack, of which the last piece is left in the buffer, and returns its SHA-256.
@@ -95,7 +176,13 @@ impl Checker<'_> {
         Ok(hash.finalize().into())
     }
 
-    fn open(&self, pack: PackId, blob: &PackedBlob, whole: Option<&[u8]>, opener: &mut Opener) -> Result<()> {
+    pub(super) fn open(
+        &self,
+        pack: PackId,
+        blob: &PackedBlob,
+        whole: Option<&[u8]>,
+        opener: &mut Opener,
+    ) -> Result<()> {
         let PackedBlob { handle, offset, length, uncompressed_length } = *blob;
         let location = Location { pack, offset, length, uncompressed_length };
         opener.limits().check(&handle, &location)?;

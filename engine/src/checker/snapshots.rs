@@ -93,7 +93,7 @@ impl Checker<'_> {
             return Ok(true);
         }
         // Packs that are in no index were not read yet.
-        let unread = self.read_data && !self.repository.index().contains(&handle);
+        let unread = self.reads_all() && !self.repository.index().contains(&handle);
         if !unread && !self.is_listed_bad(&handle) {
             return Ok(false);
         }
@@ -103,7 +103,7 @@ impl Checker<'_> {
     }
 
     /// Returns whether it is known where a blob lies; what no index lists is looked for in the packs themselves.
-    fn is_known(&self, handle: &BlobHandle) -> Result<bool> {
+    pub(super) fn is_known(&self, handle: &BlobHandle) -> Result<bool> {
         if self.repository.index().contains(handle) {
             return Ok(true);
         }

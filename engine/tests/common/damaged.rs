@@ -276,7 +276,7 @@ fn run(repository: &Arc<Repository>, state: &State, to: &Path) -> (Result<Restor
 /// Verifies; returns the names of files that are wrong, and the paths in snapshots that are affected.
 pub(crate) fn verify_all(repository: &Arc<Repository>, read_data: bool) -> (BTreeSet<String>, BTreeSet<PathBuf>) {
     let monitor = Remembers::default();
-    let options = VerifyOptions { read_data, threads: 2 };
+    let options = VerifyOptions { read_data, threads: 2, ..VerifyOptions::default() };
     let summary = verify(repository, &options, &Gate::new(), &monitor).expect("a verification runs to its end");
     let failed = monitor.failed();
     assert_eq!(summary.failed, failed.len() as u64);
