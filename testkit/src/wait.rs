@@ -27,6 +27,14 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Does something and says how long it took, for a line that is printed; nothing may depend on it.
+pub fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
+    #[expect(clippy::disallowed_methods, reason = "it is printed and nothing depends on it")]
+    let start = Instant::now();
+    let made = act();
+    (made, start.elapsed())
+}
+
 /// Does something again and again for so long, with the number of the round; at least once, however slow it is.
 pub fn repeatedly(duration: Duration, mut round: impl FnMut(u64)) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "only ends a loop that would never end")]
