@@ -66,12 +66,7 @@ impl Session<'_> {
             }
             self.saver.close();
             let _ = (writer.join(), counter.join());
-            // The writer may have failed after the last tree was handed in.
-            let tree = match self.end.1.try_recv() {
-                Ok(Err(error)) => tree.and(Err(error)),
-                _ => tree,
-            };
-            (tree, sources)
+            (reason(tree, self.end.1.try_iter().filter_map(Result::err)), sources)
         })
     }
 
@@ -114,6 +109,15 @@ impl Session<'_> {
     }
 }
 
+/// Returns how a run ended, of what its threads said. The writer may fail after the last tree was handed in; and whoever
+/// waited for a thread that failed is sometimes the first to say that it cannot go on, but does not know why.
+fn reason(first: Result<BlobId>, later: impl Iterator<Item = Error>) -> Result<BlobId> {
+    later.fold(first, |known, error| match known {
+        Ok(_) | Err(Error::Cancelled) => Err(error),
+        known => known,
+    })
+}
+
 /// Ends the backup when a thread panics, so that the others do not wait for it.
 struct PanicGuard<'s, 'a>(&'s Session<'a>);
 
@@ -123,5 +127,23 @@ impl Drop for PanicGuard<'_, '_> {
             let message = "a thread of the backup ended unexpectedly; please report this".to_owned();
             self.0.fail(Error::Storage { message, class: Class::Transient });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_what_failed_and_not_who_noticed_first() {
+        let said = |first, later: Vec<Error>| reason(first, later.into_iter()).map_err(|error| error.to_string());
+        let tree = BlobId([1; 32]);
+        let full = || Error::Storage { message: "full".to_owned(), class: Class::Full };
+        let lost = || Error::Storage { message: "lost".to_owned(), class: Class::Transient };
+        assert_eq!(said(Ok(tree), vec![]), Ok(tree));
+        assert_eq!(said(Ok(tree), vec![full()]), Err(full().to_string()));
+        assert_eq!(said(Err(full()), vec![lost(), Error::Cancelled]), Err(full().to_string()));
+        assert_eq!(said(Err(Error::Cancelled), vec![Error::Cancelled, full(), lost()]), Err(full().to_string()));
+        assert_eq!(said(Err(Error::Cancelled), vec![]), Err(Error::Cancelled.to_string()));
     }
 }
