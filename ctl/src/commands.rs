@@ -8,6 +8,7 @@ pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod find;
 pub(crate) mod forget;
+pub(crate) mod hold;
 pub(crate) mod jobs;
 pub(crate) mod key;
 pub(crate) mod ls;
@@ -17,6 +18,7 @@ pub(crate) mod restore;
 pub(crate) mod rpc;
 pub(crate) mod shell;
 pub(crate) mod snapshots;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod target;
 pub(crate) mod verify;
@@ -75,6 +77,8 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Exit, Failure> {
         Command::Find(command) => command.run(session),
         Command::Diff(command) => command.run(session),
         Command::Cat(command) => command.run(session),
+        Command::Stats(command) => command.run(session),
+        Command::Hold(command) => command.run(session),
         Command::Target(command) => command.run(session),
         Command::Key(command) => command.run(session),
         Command::Plan(command) => command.run(session),

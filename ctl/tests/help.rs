@@ -73,6 +73,8 @@ fn the_reference_has_every_command_of_the_first_release_and_none_that_comes_late
         "verify",
         "forget",
         "prune",
+        "stats",
+        "hold",
         "target",
         "key",
         "plan",

@@ -8,7 +8,7 @@ use backup_engine::snapshot::Snapshot as EngineSnapshot;
 use backup_proto::error::{Class, ErrorKind, RpcError};
 use backup_proto::job::{FailedItem, JobError, PlannedAction, PlannedItem};
 use backup_proto::path::WirePath;
-use backup_proto::snapshot::Snapshot;
+use backup_proto::snapshot::{Note, Snapshot};
 
 use crate::worker::find::{INCOMPLETE_TAG, PLAN_TAG};
 
@@ -146,5 +146,10 @@ pub fn snapshot(target: &str, id: SnapshotId, snapshot: &EngineSnapshot) -> Snap
         is_incomplete: snapshot.tags.iter().any(|tag| tag == INCOMPLETE_TAG),
         files: summary.map(|summary| summary.total_files_processed),
         bytes: summary.map(|summary| summary.total_bytes_processed),
+        note: snapshot
+            .others
+            .get("description")
+            .and_then(|text| text.as_str())
+            .map(|reason| Note { reason: reason.to_owned(), ..Note::default() }),
     }
 }

@@ -11,7 +11,7 @@ use backup_proto::message::Request;
 use backup_proto::page::PageRequest;
 use backup_proto::params::{PlanList, SnapshotCat};
 use backup_proto::path::WirePath;
-use backup_proto::spec::SnapshotQuery;
+use backup_proto::spec::{ForgetSpec, JobSpec, SnapshotQuery};
 use backupd::query::{answer, cat, plans};
 use backupd::store::Contents;
 use backupd::supervisor::load;
@@ -151,4 +151,36 @@ fn targets_and_plans_that_are_added_are_in_the_config_and_in_the_lists() {
     assert_eq!(ask(&house, "config.check", json!({}))["problems"], json!([]));
     let text = ask(&house, "config.show", json!({}))["text"].as_str().expect("it is text").to_owned();
     assert!(text.starts_with("# mine\n") && text.contains("[target.nas]"), "{text}");
+}
+
+#[test]
+fn a_held_snapshot_keeps_its_note_and_a_forget_leaves_it_alone() {
+    let house = House::new("");
+    fs::write(house.path("source/a"), "a").expect("it is written");
+    let mut job = house::job("j1", backup_of(&[&house.path("source")]));
+    job.reason = Some("before the move".to_owned());
+    house.run_job(job, &Gate::new());
+    let listed = || ask(&house, "snapshot.list", json!({}))["items"].as_array().expect("there are some").clone();
+    let first = listed()[0].clone();
+    assert_eq!((&first["note"]["reason"], &first["note"]["job"]), (&json!("before the move"), &json!("j1")));
+
+    let hold = |until: Value| json!({ "request_id": "r", "query": { "snapshot": "latest" }, "until": until });
+    let held = ask(&house, "snapshot.hold", hold("2999-12-31".into()));
+    assert_eq!(held["tags"], json!(["backupd:major", "backupd:hold=2999-12-31"]));
+    assert_eq!(listed().len(), 1, "the old form is gone");
+    let refused = Request::decode("snapshot.hold", hold("yesterday".into())).expect("the parameters fit");
+    answer(&house.context, &refused).expect_err("it is no day");
+
+    let forget = ForgetSpec { snapshots: vec![held["id"].as_str().expect("text").to_owned()], ..ForgetSpec::default() };
+    let (ended, _) = house.run("j2", JobSpec::Forget(forget));
+    assert_eq!((ended.totals.files, ended.totals.failed_count), (0, 1), "it is held");
+    // restic drops what it does not know when it rewrites a snapshot.
+    house.restic().run(["tag", "--add", "theirs"]);
+    assert_eq!(listed()[0]["note"], first["note"]);
+    let free = ask(&house, "snapshot.hold", hold(Value::Null));
+    assert_eq!(free["tags"], json!(["backupd:major", "theirs"]));
+
+    let stats = ask(&house, "snapshot.stats", json!({ "snapshots": ["latest"] }));
+    let stats = &stats["targets"][0];
+    assert_eq!((&stats["snapshots"], &stats["files"], &stats["restore_bytes"]), (&json!(1), &json!(1), &json!(1)));
 }

@@ -12,7 +12,7 @@ use backup_proto::page::PageRequest;
 use backup_proto::spec::{BackupSpec, JobSpec, ReadPart, SnapshotQuery, VerifySpec};
 use backupd::inbox::News;
 use backupd::job::How;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use house::{House, backup_of};
 
@@ -120,7 +120,7 @@ fn a_plan_brings_its_sources_excludes_and_tags() {
     let (ended, _) = house.run("j1", JobSpec::Backup(spec));
     assert_eq!((&ended.how, ended.totals.files), (&How::Done, 1));
     let snapshots = house.restic().snapshots();
-    assert_eq!(snapshots[0]["tags"], serde_json::json!(["mine", "backupd:plan=docs"]));
+    assert_eq!(snapshots[0]["tags"], serde_json::json!(["mine", "backupd:plan=docs", "backupd:major"]));
 }
 
 #[test]
@@ -136,7 +136,8 @@ fn a_source_that_is_missing_is_named_and_one_that_is_there_is_saved() {
     assert_eq!(page.expect("it is readable").items, ended.totals.failed);
     house.run("j2", backup_of(&[&house.path("source")]));
     let tags: Vec<_> = house.restic().snapshots().iter().map(|snapshot| snapshot["tags"].clone()).collect();
-    assert_eq!(tags, [json!(["backupd:incomplete"]), Value::Null], "other programs see which one is not whole");
+    let expected = [json!(["backupd:major", "backupd:incomplete"]), json!(["backupd:major"])];
+    assert_eq!(tags, expected, "other programs see which one is not whole");
 }
 
 #[test]

@@ -29,10 +29,12 @@ pub mod rabin;
 mod record;
 pub mod repository;
 pub mod restorer;
+pub mod retag;
 pub mod retention;
 pub mod seal;
 pub mod snapshot;
 pub mod source;
+pub mod stats;
 pub mod storage;
 pub mod tree;
 

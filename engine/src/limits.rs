@@ -125,6 +125,9 @@ pub const RECORDS_MAX: usize = 32;
 /// The most items that a record marks as doubtful. With more, there is none: all of it is looked at again.
 pub const RECORD_DOUBTS_MAX: usize = 10_000;
 
+/// A backup counts as a major change when so many percent of the files or of the bytes are others than before.
+pub const CHANGE_MAJOR_PERCENT: u64 = 20;
+
 /// After this many runs that looked only where they were told to, one looks at everything.
 pub const HINTED_RUNS_MAX: u64 = 48;
 

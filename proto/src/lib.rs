@@ -29,6 +29,7 @@ pub mod key;
 pub mod line;
 pub mod local;
 pub mod message;
+pub mod note;
 pub mod outcome;
 pub mod page;
 pub mod params;

@@ -9,13 +9,15 @@ use crate::error::{ErrorKind, RpcError};
 use crate::event::Subscribed;
 use crate::job::{FailedItem, Job, JobDetail, PlannedItem};
 use crate::key::{Key, KeyChanged};
+use crate::note::Stats;
 use crate::page::Page;
 use crate::params::{
     BulkOpen, BulkOpened, BulkToken, ConditionsGet, ConfigCheckNow, ConfigShow, DaemonPause, DaemonPaused,
     DaemonResume, DaemonStatus, EventsSubscribe, Hello, JobCancel, JobFailures, JobGet, JobList, JobPause, JobPlanned,
     JobReasons, JobResume, JobRetry, JobSetPriority, JobSubmit, JobWhy, JobsSubmitted, KeyAdd, KeyChange, KeyList,
     KeyRemove, PlanAdd, PlanAdded, PlanList, REQUEST_ID_MAX, RequestId, RpcDiscover, SnapshotCat, SnapshotDiff,
-    SnapshotFind, SnapshotList, SnapshotLs, TargetAdd, TargetAdopt, TargetCheckNow, TargetInit, TargetList,
+    SnapshotFind, SnapshotHold, SnapshotList, SnapshotLs, SnapshotStats, TargetAdd, TargetAdopt, TargetCheckNow,
+    TargetInit, TargetList,
 };
 use crate::snapshot::{Change, Entry, Found, Snapshot};
 use crate::status::{Conditions, ConfigCheck, ConfigText, Status};
@@ -171,6 +173,8 @@ methods! {
     "snapshot.ls" SnapshotLs -> Page<Entry>, Read, look;
     "snapshot.find" SnapshotFind -> Page<Found>, Read, look;
     "snapshot.diff" SnapshotDiff -> Page<Change>, Read, look;
+    "snapshot.stats" SnapshotStats -> Stats, Read, look;
+    "snapshot.hold" SnapshotHold -> Snapshot, Write, change;
     "snapshot.cat" SnapshotCat -> BulkToken, Write, look;
     "bulk.open" BulkOpen -> BulkOpened, Write, look;
     "target.list" TargetList -> Page<Target>, Read, look;

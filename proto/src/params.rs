@@ -8,6 +8,7 @@ pub use crate::answer::{BulkOpened, BulkToken, DaemonPaused, JobReasons, JobsSub
 use crate::event::{Cursor, Topic};
 use crate::job::{JobId, JobState, Priority};
 pub use crate::key::{KeyAdd, KeyChange, KeyList, KeyRemove};
+pub use crate::note::{SnapshotHold, SnapshotStats};
 use crate::page::PageRequest;
 use crate::path::WirePath;
 use crate::spec::{JobSpec, SnapshotQuery};

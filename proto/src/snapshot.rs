@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::note::Note;
 use crate::path::WirePath;
 
 /// A snapshot.
@@ -38,6 +39,9 @@ pub struct Snapshot {
     /// Bytes of its files, where the snapshot says so.
     #[serde(default)]
     pub bytes: Option<u64>,
+    /// Who wanted it, and why, if they said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Note>,
 }
 
 /// What an entry is.

@@ -54,6 +54,10 @@ fn row(snapshot: &Snapshot, out: &Output) -> Vec<String> {
     if !snapshot.tags.is_empty() {
         sources.push(format!("[{}]", snapshot.tags.join(", ")));
     }
+    if let Some(note) = &snapshot.note {
+        let user = note.user.as_ref().map(|user| format!(", for {user}")).unwrap_or_default();
+        sources.push(format!("({}{user})", text::plain(&note.reason)));
+    }
     if snapshot.is_incomplete {
         sources.push("(incomplete)".to_owned());
     }

@@ -6,6 +6,7 @@
 mod browse;
 mod config;
 mod key;
+mod note;
 mod plan;
 mod snapshot;
 mod target;
@@ -36,6 +37,8 @@ pub fn answer(context: &Arc<Context>, request: &Request) -> Result<Value, RpcErr
         Request::SnapshotLs(params) => json(browse::ls(params, context)),
         Request::SnapshotFind(params) => json(browse::find(params, context)),
         Request::SnapshotDiff(params) => json(browse::diff(params, context)),
+        Request::SnapshotStats(params) => json(note::stats(params, context)),
+        Request::SnapshotHold(params) => json(note::hold(params, context)),
         Request::TargetList(params) => json(Ok(target::list(params, context))),
         Request::TargetAdd(params) => json(target::add(params, context)),
         Request::TargetInit(params) => json(target::init(&params.name, context)),

@@ -8,6 +8,7 @@ use backup_proto::params::SnapshotList;
 use backup_proto::snapshot::Snapshot;
 
 use crate::context::Context;
+use crate::notes::Notes;
 use crate::targets::TargetError;
 use crate::wire;
 use crate::worker::find::plan_tag;
@@ -28,6 +29,8 @@ pub(super) fn list(params: &SnapshotList, context: &Context) -> Result<Page<Snap
     };
     let mut builder = PageBuilder::new(&params.page);
     for (target, list) in snapshots_of(params.target.as_deref(), context)? {
+        let notes = context.targets.open_existing(&target).ok();
+        let notes = notes.map(|(_, repository)| Notes::read(context.targets.state(), &repository));
         if after_target.is_some_and(|after| after != target) {
             continue;
         }
@@ -38,7 +41,9 @@ pub(super) fn list(params: &SnapshotList, context: &Context) -> Result<Page<Snap
                 skipping = Some(after).filter(|after| *after != text);
                 continue;
             }
-            if !builder.push(format!("{target}/{text}"), wire::snapshot(&target, *id, snapshot)) {
+            let mut view = wire::snapshot(&target, *id, snapshot);
+            view.note = notes.as_ref().and_then(|notes| notes.get(*id, snapshot)).or(view.note);
+            if !builder.push(format!("{target}/{text}"), view) {
                 return Ok(builder.finish());
             }
         }

@@ -8,18 +8,21 @@ use std::time::Duration;
 use backup_engine::archiver::{BackupOptions, BackupSummary, backup};
 use backup_engine::monitor::PackRecord;
 use backup_engine::source::exclude::{Excludes, parse_pattern_file};
-use backup_engine::{Class, Error as EngineError, Gate, Monitor};
+use backup_engine::source::owners::Owners;
+use backup_engine::{Class, Error as EngineError, Gate, Monitor, Repository};
 use backup_proto::error::{Class as WireClass, ErrorKind, RpcError};
 use backup_proto::job::HintsReport;
+use backup_proto::note::Note;
 use backup_proto::spec::BackupSpec;
 
 use super::again;
 use super::attempt::Failure;
-use super::find::{HINTED_TAG, INCOMPLETE_TAG, INTERRUPTED_TAG, plan_tag};
+use super::find::{CHANGE_TAGS, HINTED_TAG, INCOMPLETE_TAG, INTERRUPTED_TAG, plan_tag};
 use super::reporter::Reporter;
 use crate::config::{DEFAULT_TARGET, PlanConfig, did_you_mean};
 use crate::context::Context;
 use crate::job::{Job, Totals};
+use crate::notes::Notes;
 use crate::targets::TargetError;
 
 /// How long a first backup takes before its files are counted for the progress bar. The count costs as much as a twelfth
@@ -46,6 +49,7 @@ pub(super) fn run(
     let (place, repository) = context.targets.open_target(name)?;
     // What another run, or an earlier attempt, has stored and not listed yet is nothing to rely on.
     let repository = repository.with_own_index();
+    options.description.clone_from(&job.reason);
     // The default target may have been made just now; what it stands on is told apart from here on.
     options.never = context.targets.never();
     options.records = Some(context.targets.state().join("records"));
@@ -55,7 +59,19 @@ pub(super) fn run(
     if let Err(error) = context.targets.note_success(name, &options.sources, context.clock.now().wall) {
         reporter.notice(&format!("The success could not be put on record: {error}."));
     }
+    note(job, &summary, &repository, context, reporter);
     Ok(totals(&summary))
+}
+
+/// Notes who wanted the snapshot and why. One that cannot be written takes nothing away.
+fn note(job: &Job, summary: &BackupSummary, repository: &Repository, context: &Context, reporter: &Reporter) {
+    let (Some(reason), Some(id)) = (&job.reason, summary.snapshot) else { return };
+    let user = Some(Owners::default().user(job.uid)).filter(|name| !name.is_empty());
+    let note = Note { reason: reason.clone(), user, uid: Some(job.uid), job: Some(job.id.to_string()) };
+    let mut notes = Notes::read(context.targets.state(), repository);
+    if let Err(error) = notes.add(&id.to_string(), note, repository) {
+        reporter.notice(&format!("Why the snapshot was made could not be put on record: {error}."));
+    }
 }
 
 fn totals(summary: &BackupSummary) -> Totals {
@@ -98,6 +114,8 @@ fn options(spec: &BackupSpec, context: &Context) -> Result<BackupOptions, Failur
         gid: identity.gid,
         tags: spec.tags.clone(),
         incomplete_tags: vec![INCOMPLETE_TAG.to_owned()],
+        major_tags: vec![CHANGE_TAGS[0].to_owned()],
+        minor_tags: vec![CHANGE_TAGS[1].to_owned()],
         interrupted_tags: vec![INCOMPLETE_TAG.to_owned(), INTERRUPTED_TAG.to_owned()],
         hinted_tags: vec![HINTED_TAG.to_owned()],
         time: context.clock.now().wall,

@@ -28,6 +28,9 @@ pub const HINTED_TAG: &str = "backupd:hinted";
 /// How the tag begins that keeps a snapshot from being forgotten; the date until which it does follows.
 pub const HOLD_TAG: &str = "backupd:hold=";
 
+/// The tag of a snapshot for which a large part of its source had changed, and that of any other.
+pub const CHANGE_TAGS: [&str; 2] = ["backupd:major", "backupd:minor"];
+
 /// Returns whether a snapshot is what an interrupted backup has left.
 #[must_use]
 pub fn is_interrupted(snapshot: &Snapshot) -> bool {

@@ -21,6 +21,7 @@ mod queue;
 mod recorded;
 mod roots;
 mod session;
+mod share;
 mod sources;
 mod tally;
 mod threads;
@@ -39,6 +40,7 @@ use crate::error::Result;
 use crate::id::{BlobId, SnapshotId};
 use crate::lock::Lock;
 use crate::monitor::{Monitor, Progress};
+use crate::snapshot::Snapshot;
 use crate::storage::FileKind;
 use past::{adoptable, prepare};
 use recorded::Recorded;
@@ -88,7 +90,7 @@ fn run(
         return Err(session.nothing_read());
     }
     // One that was interrupted goes when this one is there.
-    let parent = past.parent.filter(|(_, parent)| !options.is_interrupted(parent)).map(|(id, _)| id);
+    let parent = past.parent.filter(|(_, parent)| !options.is_interrupted(parent));
     let summary = commit(&session, tree, parent, roots.sources.iter().map(PathBuf::as_path).zip(sources))?;
     session.remove_leftovers(summary.files);
     if let Some(id) = summary.snapshot {
@@ -101,14 +103,16 @@ fn run(
 fn commit<'p>(
     session: &Session<'_>,
     tree: BlobId,
-    parent: Option<SnapshotId>,
+    parent: Option<(SnapshotId, Snapshot)>,
     sources: impl Iterator<Item = (&'p Path, SourceCount)>,
 ) -> Result<BackupSummary> {
     let Session { repository, options, lock, monitor, .. } = session;
     let mut summary = BackupSummary::new(session.counts(), session.added());
     let mut record = summary.to_record(options.time, lock.now().wall);
     sources::record(&mut record, sources);
-    let mut snapshot = options.snapshot(tree, parent, record);
+    let mut snapshot = options.snapshot(tree, parent.as_ref().map(|(id, _)| *id), record);
+    let is_major = share::is_major(&summary, session.added().data_bytes, parent.as_ref().map(|(_, parent)| parent));
+    snapshot.tags.extend(if is_major { &options.major_tags } else { &options.minor_tags }.iter().cloned());
     if summary.failed > 0 {
         snapshot.tags.extend(options.incomplete_tags.iter().cloned());
     }

@@ -64,6 +64,13 @@ pub struct BackupOptions {
     pub changed: Option<BTreeSet<PathBuf>>,
     /// Further tags of a snapshot for which only those paths were looked at.
     pub hinted_tags: Vec<String>,
+    /// Further tags of a snapshot of a source of which a large part has changed, as
+    /// [`CHANGE_MAJOR_PERCENT`](crate::limits::CHANGE_MAJOR_PERCENT) says.
+    pub major_tags: Vec<String>,
+    /// Further tags of any other.
+    pub minor_tags: Vec<String>,
+    /// Why the backup is made, in the field in which rustic keeps a description.
+    pub description: Option<String>,
     /// Places that are left out wherever they are met, also through links and mounts: the caller's own.
     pub never: Vec<PathBuf>,
     /// How many threads read and seal; 0: as many as the machine runs at once.
@@ -102,7 +109,7 @@ impl BackupOptions {
             original: None,
             program_version: self.program_version.clone(),
             summary: Some(summary),
-            others: Map::new(),
+            others: self.description.iter().map(|text| ("description".to_owned(), text.as_str().into())).collect(),
         }
     }
 

@@ -7,6 +7,7 @@
 //! ```
 //! Types 0 and 1 are data and tree; 2 and 3 the same, compressed, and with the length in brackets. Numbers are little-endian.
 
+mod added;
 mod body;
 mod gather;
 mod header;
@@ -15,10 +16,11 @@ mod places;
 mod settle;
 mod writer;
 
+pub(crate) use added::Blobs;
 pub(crate) use gather::{Gatherer, write_index_file};
 pub(crate) use header::{header_of, pack_length, pack_overhead, packed_length, read_header};
 pub(crate) use open::OpenPack;
 pub(crate) use settle::Settled;
-pub(crate) use writer::{BlobSaver, Blobs};
+pub(crate) use writer::BlobSaver;
 
 pub use header::{decode_header, encode_header};

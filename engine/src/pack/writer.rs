@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::added::Blobs;
 use super::body::GatedBody;
 use super::open::{OpenPack, pack_sizes};
 use super::places::Places;
@@ -29,17 +30,6 @@ pub(crate) struct Saved {
     pub(crate) id: BlobId,
     /// Whether it was not known before.
     pub(crate) new: bool,
-}
-
-/// What was added to a repository.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Blobs {
-    pub(crate) data: u64,
-    pub(crate) trees: u64,
-    /// Bytes of contents.
-    pub(crate) bytes: u64,
-    /// Bytes as they are stored, with all that is around them.
-    pub(crate) bytes_stored: u64,
 }
 
 /// Stores blobs; shared by the threads of a backup.
@@ -258,6 +248,8 @@ impl<'a> BlobSaver<'a> {
         added.trees += trees;
         added.data += record.blobs.len() as u64 - trees;
         added.bytes += contents;
+        // Data and trees go to packs of their own.
+        added.data_bytes += if trees == 0 { contents } else { 0 };
         added.bytes_stored += record.length;
         self.monitor.progress(&Progress { bytes_stored: record.length, ..Progress::default() });
     }
