@@ -103,6 +103,18 @@ impl Gate {
         }
     }
 
+    /// Passes the gate with an exclusive lock, which keeps everybody out: a pause ends the run instead of holding it.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`]; [`Error::Suspended`] for whatever else is not to run.
+    pub fn check_exclusive(&self) -> Result<()> {
+        match self.state() {
+            GateState::Run => Ok(()),
+            GateState::Cancel => Err(Error::Cancelled),
+            GateState::Pause | GateState::Suspend => Err(Error::Suspended),
+        }
+    }
+
     /// Waits while the gate is paused, and goes on whatever it says then: for a step that must not be cut short.
     pub fn wait_while_paused(&self) {
         // The reason to end is found by the next caller of `check`.

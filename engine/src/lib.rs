@@ -27,6 +27,7 @@ pub mod polynomial;
 pub mod prune;
 pub mod rabin;
 mod record;
+pub mod repair;
 pub mod repository;
 pub mod restorer;
 pub mod retag;

@@ -234,6 +234,21 @@ fn check_others(repository: &Repository, options: &LockOptions, own: Option<Lock
     Ok(())
 }
 
+/// Returns the locks that were left behind; whoever takes an exclusive lock removes them.
+///
+/// # Errors
+/// The storage's own, when listing.
+pub fn left_behind(repository: &Repository, options: &LockOptions) -> Result<Vec<LockId>> {
+    let mut found = Vec::new();
+    for (name, _) in repository.storage().list(FileKind::Lock)? {
+        // One that cannot be read may be anybody's.
+        if repository.read_json(&name).is_ok_and(|lock: LockFile| is_stale(&lock, options)) {
+            found.push(LockId(name.id));
+        }
+    }
+    Ok(found)
+}
+
 /// A lock was left behind if it is too old, or if its process is on this machine and gone.
 fn is_stale(lock: &LockFile, options: &LockOptions) -> bool {
     let age = (options.now)().wall.duration_since(lock.time);

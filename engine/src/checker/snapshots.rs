@@ -136,8 +136,7 @@ impl Checker<'_> {
         let (count, location) = (needed.len(), self.repository.location());
         let message = format!("{count} packs that snapshots need are in no index of {location}, such as pack {first}");
         let mut failure = ItemFailure::with(Path::new(FileKind::Index.noun()), Class::Damaged, message);
-        failure.advice =
-            "Restores find them; `restic rebuild-index` (`repair index` in newer versions) lists them again.".into();
+        failure.advice = "Restores find them; `backupctl repair` lists them again.".into();
         self.report(failure);
     }
 

@@ -84,8 +84,27 @@ impl<'a> Gatherer<'a> {
     }
 }
 
+/// Writes index files that list these packs, none of them too long. `look` may end it before each one.
+pub(crate) fn write_index_files(lock: &Lock, packs: &[PackRecord], look: &dyn Fn() -> Result<()>) -> Result<()> {
+    let mut rest = packs;
+    while !rest.is_empty() {
+        look()?;
+        lock.confirm()?;
+        let mut blobs = 0;
+        let fits = |pack: &&PackRecord| {
+            blobs += pack.blobs.len();
+            blobs <= INDEX_BLOBS
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (packs, others) = rest.split_at(count);
+        write_index_file(lock.repository(), packs)?;
+        rest = others;
+    }
+    Ok(())
+}
+
 /// Writes an index file that lists these packs; returns its id and length.
-pub(crate) fn write_index_file(repository: &Repository, packs: &[PackRecord]) -> Result<(IndexId, u64)> {
+fn write_index_file(repository: &Repository, packs: &[PackRecord]) -> Result<(IndexId, u64)> {
     let file = IndexFile { supersedes: Vec::new(), packs: packs.iter().map(IndexedPack::from).collect() };
     let sealed = repository.seal_file(&file)?;
     repository.write_file(FileKind::Index, &sealed)?;

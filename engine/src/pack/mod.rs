@@ -17,7 +17,7 @@ mod settle;
 mod writer;
 
 pub(crate) use added::Blobs;
-pub(crate) use gather::{Gatherer, write_index_file};
+pub(crate) use gather::{Gatherer, write_index_files};
 pub(crate) use header::{header_of, pack_length, pack_overhead, packed_length, read_header};
 pub(crate) use open::OpenPack;
 pub(crate) use settle::Settled;

@@ -14,13 +14,13 @@ use jiff::Timestamp;
 use super::seen::SeenAs;
 use super::survey::{Survey, survey};
 use super::{PruneOptions, PruneSummary, Seen, Used, check_removable};
-use crate::control::{Gate, GateState};
-use crate::error::{Error, Result};
+use crate::control::Gate;
+use crate::error::Result;
 use crate::id::PackId;
 use crate::limits::{INDEX_BLOBS, PRUNE_SMALL_INDEX_FILES};
 use crate::lock::Lock;
 use crate::monitor::{Monitor, PackRecord};
-use crate::pack::write_index_file;
+use crate::pack::write_index_files;
 use crate::storage::{FileKind, FileName};
 
 impl PruneOptions {
@@ -46,7 +46,7 @@ pub fn sweep(
 ) -> Result<PruneSummary> {
     let repository = lock.repository();
     check_removable(repository)?;
-    let look = || end_unless_running(gate);
+    let look = || gate.check_exclusive();
     let mut survey = survey(repository, seen, &mut used, &look)?;
     if survey.find_missing(repository, &mut used).is_err() {
         // A snapshot that was forgotten meanwhile needs nothing.
@@ -61,15 +61,6 @@ pub fn sweep(
     sweeper.remove_packs(&dropped, seen)?;
     sweeper.remove_temporary()?;
     Ok(sweeper.summary)
-}
-
-/// An exclusive lock keeps everybody out, so a pause ends the run instead of holding it.
-fn end_unless_running(gate: &Gate) -> Result<()> {
-    match gate.state() {
-        GateState::Run => Ok(()),
-        GateState::Cancel => Err(Error::Cancelled),
-        GateState::Pause | GateState::Suspend => Err(Error::Suspended),
-    }
 }
 
 struct Sweeper<'a> {
@@ -107,20 +98,7 @@ impl Sweeper<'_> {
     fn rewrite_index(&mut self, dropped: &HashSet<PackId>, seen: &mut Seen) -> Result<()> {
         let old = self.old_files(dropped);
         let new = self.relisted(&old, dropped);
-        let mut rest = &new[..];
-        while !rest.is_empty() {
-            (self.look)()?;
-            self.lock.confirm()?;
-            let mut blobs = 0;
-            let fits = |pack: &&PackRecord| {
-                blobs += pack.blobs.len();
-                blobs <= INDEX_BLOBS
-            };
-            let count = rest.iter().take_while(fits).count().max(1);
-            let (packs, others) = rest.split_at(count);
-            write_index_file(self.lock.repository(), packs)?;
-            rest = others;
-        }
+        write_index_files(self.lock, &new, self.look)?;
         self.summary.packs_listed_again = self.survey.packs.iter().filter(|pack| !pack.listed).count() as u64;
         for at in old {
             (self.look)()?;

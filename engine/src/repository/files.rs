@@ -27,6 +27,11 @@ impl Repository {
         unpack(plain).map_err(|problem| self.damaged(name, problem))
     }
 
+    /// Opens and unpacks a sealed file, whatever its name is.
+    pub(crate) fn open_file(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        unpack(self.key.open(sealed)?).ok()
+    }
+
     /// Reads a sealed file of JSON.
     pub(crate) fn read_json<T: DeserializeOwned>(&self, name: &FileName) -> Result<T> {
         serde_json::from_slice(&self.read_file(name)?).map_err(|error| self.damaged(name, error))

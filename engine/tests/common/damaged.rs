@@ -93,7 +93,7 @@ pub(crate) fn names(storage: &dyn Storage, kind: FileKind) -> Vec<FileName> {
 /// A snapshot, and a copy of the source as it was then.
 pub(crate) struct State {
     pub(crate) snapshot: SnapshotId,
-    copy: PathBuf,
+    pub(crate) copy: PathBuf,
 }
 
 /// What a restore of a snapshot cannot bring back.

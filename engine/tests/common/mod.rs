@@ -9,6 +9,7 @@ pub(crate) mod moment;
 #[cfg(target_os = "linux")]
 pub(crate) mod peak;
 pub(crate) mod pruning;
+pub(crate) mod repairing;
 pub(crate) mod rustic;
 pub(crate) mod scene;
 pub(crate) mod trap;
