@@ -14,6 +14,7 @@ pub(crate) mod key;
 pub(crate) mod ls;
 pub(crate) mod plan;
 pub(crate) mod prune;
+pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod rpc;
 pub(crate) mod shell;
@@ -63,6 +64,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Exit, Failure> {
         Command::Verify(command) => command.run(session),
         Command::Forget(command) => command.run(session),
         Command::Prune(command) => command.run(session),
+        Command::Repair(command) => command.run(session),
         Command::Status(command) => command.run(session),
         Command::Jobs(command) => command.run(session),
         Command::Job(command) => command.run(session),

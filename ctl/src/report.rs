@@ -18,11 +18,12 @@ pub(crate) fn outcome(job: &Job, summary: &JobSummary, notices: &[String]) -> Ve
     }
     lines.extend(gain(job, summary));
     lines.extend(summary.prune.iter().flat_map(room));
+    lines.extend(summary.repair.iter().flat_map(|report| repair::steps(report)));
     lines.extend(summary.hints.and_then(looked));
     lines.extend(summary.verify.iter().flat_map(|report| verify::found(report)));
     lines.extend(missing(job, summary));
     lines.extend(notices.iter().map(|notice| format!("Note: {}", sentence(notice))));
-    lines.extend(next_steps(job, summary));
+    lines.extend(summary.repair.as_ref().map_or_else(|| next_steps(job, summary), |report| repair::next(report)));
     lines
 }
 
@@ -31,6 +32,9 @@ fn headline(job: &Job, summary: &JobSummary) -> String {
     let id = &job.id;
     match summary.state {
         JobState::Succeeded => format!("{kind} {id} succeeded."),
+        JobState::Partial if job.kind == JobKind::Repair => {
+            format!("{kind} {id}: {} whole.", count(summary.failed_count, "item is not", "items are not"))
+        }
         JobState::Partial => {
             format!("{kind} {id} is partial: done, except for {}.", count(summary.failed_count, "item", "items"))
         }
@@ -117,6 +121,7 @@ fn missing(job: &Job, summary: &JobSummary) -> Vec<String> {
         JobKind::Backup => "Not in this snapshot, or not whole:".to_owned(),
         JobKind::Restore => "Not restored, or not wholly:".to_owned(),
         JobKind::Forget => "Not forgotten:".to_owned(),
+        JobKind::Repair => "Not whole any more:".to_owned(),
         _ => "Not as it should be:".to_owned(),
     }];
     let mut last_advice = "";
@@ -234,6 +239,7 @@ pub(crate) fn empty_summary(job: &JobId, state: JobState) -> JobSummary {
         failed_more: false,
         error: None,
         prune: None,
+        repair: None,
         hints: None,
         verify: None,
     }
@@ -243,6 +249,7 @@ fn capital(word: &str) -> String {
     sentence(word).trim_end_matches('.').to_owned()
 }
 
+mod repair;
 mod verify;
 
 pub(crate) use verify::coverage;

@@ -209,6 +209,8 @@ impl Job {
             },
             JobSpec::Prune(spec) if spec.dry_run => format!("what could be removed from {target}"),
             JobSpec::Prune(_) => format!("what nothing needs in {target}"),
+            JobSpec::Repair(spec) if spec.dry_run => format!("what could be repaired in {target}"),
+            JobSpec::Repair(_) => format!("what is damaged in {target}"),
             JobSpec::Unknown => "something this version does not know".into(),
         }
     }

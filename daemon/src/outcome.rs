@@ -1,7 +1,7 @@
 //! What a worker hands back: how an attempt ended and what it has done.
 
 use backup_proto::error::Class;
-use backup_proto::job::{FailedItem, HintsReport, JobError, PruneReport, VerifyReport};
+use backup_proto::job::{FailedItem, HintsReport, JobError, PruneReport, RepairReport, VerifyReport};
 
 use crate::store::Shortage;
 
@@ -46,6 +46,8 @@ pub struct Totals {
     pub failed: Vec<FailedItem>,
     /// What a prune has done.
     pub prune: Option<PruneReport>,
+    /// What a repair has done.
+    pub repair: Option<Box<RepairReport>>,
     /// What a backup made of the caller's word on what has changed.
     pub hints: Option<HintsReport>,
     /// What a check looked at.

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backup_engine::lock::{Lock, LockOptions};
+use backup_engine::lock::{self, Lock, LockOptions};
 use backup_engine::now::{Now, NowFn};
 use backup_engine::repository::CreateOptions;
 use backup_engine::{Error as EngineError, Repository};
@@ -140,9 +140,23 @@ impl Targets {
     /// # Errors
     /// [`EngineError::Locked`] names who holds one that is in the way.
     pub fn lock(&self, repository: &Arc<Repository>, folder: &Path, exclusive: bool) -> Result<Arc<Lock>, EngineError> {
+        let lock = Arc::new(Lock::acquire(repository, self.lock_options(folder, exclusive))?);
+        self.locks.hold(&lock);
+        Ok(lock)
+    }
+
+    /// Returns how many locks programs have left behind in an open repository; the next exclusive lock removes them.
+    ///
+    /// # Errors
+    /// The storage's own.
+    pub fn locks_left_behind(&self, repository: &Repository, folder: &Path) -> Result<u64, EngineError> {
+        lock::left_behind(repository, &self.lock_options(folder, true)).map(|locks| locks.len() as u64)
+    }
+
+    fn lock_options(&self, folder: &Path, exclusive: bool) -> LockOptions {
         let Identity { hostname, username, uid, gid, pid } = self.options.identity.clone();
         let (locks, folder) = (Arc::clone(&self.locks), folder.to_path_buf());
-        let options = LockOptions {
+        LockOptions {
             exclusive,
             hostname: self.options.identity.lock_hostname(),
             username,
@@ -152,10 +166,7 @@ impl Targets {
             this_host: hostname,
             now: self.now_fn(),
             record: Arc::new(move |event| locks.record(&folder, event)),
-        };
-        let lock = Arc::new(Lock::acquire(repository, options)?);
-        self.locks.hold(&lock);
-        Ok(lock)
+        }
     }
 
     /// Refreshes every lock that is held; to be called every five minutes, also while jobs are paused. It blocks as

@@ -10,6 +10,7 @@ pub use crate::outcome::{
     FailedItem, HintsReport, JobError, JobSummary, PlannedAction, PlannedItem, Progress, PruneReport,
     SUMMARY_FAILED_MAX,
 };
+pub use crate::repair::RepairReport;
 use crate::spec::JobSpec;
 pub use crate::verify::{SourceReport, VerifyReport};
 
@@ -58,6 +59,8 @@ pub enum JobKind {
     Forget,
     /// Removes data that no snapshot needs.
     Prune,
+    /// Saves what can be saved of a damaged target.
+    Repair,
     /// Copies snapshots to another target.
     Copy,
     /// A kind this program does not know yet.
@@ -75,6 +78,7 @@ impl JobKind {
             Self::Verify => "verify",
             Self::Forget => "forget",
             Self::Prune => "prune",
+            Self::Repair => "repair",
             Self::Copy => "copy",
             Self::Unknown => "unknown",
         }

@@ -34,6 +34,7 @@ pub mod outcome;
 pub mod page;
 pub mod params;
 pub mod path;
+pub mod repair;
 pub mod schema;
 pub mod snapshot;
 pub mod spec;

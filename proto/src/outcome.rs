@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Class, ErrorData};
 use crate::job::{JobId, JobState};
 use crate::path::WirePath;
+use crate::repair::RepairReport;
 use crate::snapshot::Snapshot;
 use crate::verify::VerifyReport;
 
@@ -128,6 +129,9 @@ pub struct JobSummary {
     /// What a prune has done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<PruneReport>,
+    /// What a repair has done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Box<RepairReport>>,
     /// What a check looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Box<VerifyReport>>,

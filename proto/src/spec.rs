@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::JobKind;
 use crate::path::WirePath;
+pub use crate::repair::RepairSpec;
 use crate::target::Keep;
 pub use crate::verify::{ReadPart, VerifySpec};
 
@@ -22,6 +23,8 @@ pub enum JobSpec {
     Forget(ForgetSpec),
     /// Make room in a target.
     Prune(PruneSpec),
+    /// Save what can be saved of a damaged target.
+    Repair(RepairSpec),
     /// A kind this program does not know; a daemon refuses it.
     #[serde(other)]
     Unknown,
@@ -37,6 +40,7 @@ impl JobSpec {
             Self::Verify(_) => JobKind::Verify,
             Self::Forget(_) => JobKind::Forget,
             Self::Prune(_) => JobKind::Prune,
+            Self::Repair(_) => JobKind::Repair,
             Self::Unknown => JobKind::Unknown,
         }
     }

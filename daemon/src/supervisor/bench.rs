@@ -11,7 +11,7 @@ use backup_proto::message::Request;
 use backup_proto::params::{JobSubmit, RequestId};
 use backup_proto::path::WirePath;
 use backup_proto::spec::{
-    BackupSpec, Destination, JobSpec, PruneSpec, RestoreItem, RestoreSpec, SnapshotQuery, VerifySpec,
+    BackupSpec, Destination, JobSpec, PruneSpec, RepairSpec, RestoreItem, RestoreSpec, SnapshotQuery, VerifySpec,
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -196,6 +196,10 @@ pub(super) fn backup() -> JobSpec {
 
 pub(super) fn prune() -> JobSpec {
     JobSpec::Prune(PruneSpec::default())
+}
+
+pub(super) fn repair() -> JobSpec {
+    JobSpec::Repair(RepairSpec::default())
 }
 
 pub(super) fn verify(target: &str) -> JobSpec {

@@ -48,21 +48,21 @@ pub(super) fn decide(state: &mut State, step: &mut Step, now: Now) {
     step.wake = wake(state, turns.next, now);
 }
 
-/// Lets a prune end its attempt when a backup or a restore that goes before it could run on its target. A pause would not do:
+/// Lets a prune or a repair end its attempt when a backup or a restore that goes before it could run on its target. A pause would not do:
 /// it may hold an exclusive lock, beside which neither can work.
 fn make_way(state: &mut State, step: &mut Step, now: Timestamp) {
     let is_ready = |job: &Job| {
         let wants = matches!(job.spec.kind(), JobKind::Backup | JobKind::Restore);
         wants && !state.live.contains_key(&job.id) && verdict_of(state, &Slots::default(), &job.id, now).is_none()
     };
-    let is_wanted = |prune: &Job| {
-        let own = rank(prune, false, now);
-        let mut others = state.active.values().filter(|job| job.target == prune.target);
+    let is_wanted = |running: &Job| {
+        let own = rank(running, false, now);
+        let mut others = state.active.values().filter(|job| job.target == running.target);
         others.any(|job| rank(job, false, now) < own && is_ready(job))
     };
     let yields = |job: &&std::sync::Arc<Job>| {
         let works = state.live.get(&job.id).is_some_and(|live| matches!(live.wish, Wish::Run | Wish::Pause(_)));
-        works && job.spec.kind() == JobKind::Prune && is_wanted(job)
+        works && matches!(job.spec.kind(), JobKind::Prune | JobKind::Repair) && is_wanted(job)
     };
     let yielding: Vec<JobId> = state.active.values().filter(yields).map(|job| job.id.clone()).collect();
     for id in yielding {

@@ -88,6 +88,7 @@ fn summary(job: &Job, totals: Totals, error: Option<JobError>) -> JobSummary {
         failed,
         error,
         prune: totals.prune,
+        repair: totals.repair,
         hints: totals.hints.filter(|_| has_hints),
         verify: totals.verify,
     }

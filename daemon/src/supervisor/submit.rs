@@ -8,7 +8,9 @@ use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::job::{JobState, Priority};
 use backup_proto::params::JobSubmit;
 use backup_proto::path::WirePath;
-use backup_proto::spec::{BackupSpec, Destination, ForgetSpec, JobSpec, PruneSpec, RestoreSpec, SnapshotQuery};
+use backup_proto::spec::{
+    BackupSpec, Destination, ForgetSpec, JobSpec, PruneSpec, RepairSpec, RestoreSpec, SnapshotQuery,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{State, Step, forget, size, verify};
@@ -126,6 +128,12 @@ fn specs(state: &State, spec: &JobSpec) -> Result<Vec<(JobSpec, Option<String>)>
             check_target(state, &target)?;
             let spec = PruneSpec { target: Some(target.clone()), ..spec.clone() };
             Ok(vec![(JobSpec::Prune(spec), Some(target))])
+        }
+        JobSpec::Repair(spec) => {
+            let target = spec.target.clone().unwrap_or_else(|| DEFAULT_TARGET.to_owned());
+            check_target(state, &target)?;
+            let spec = RepairSpec { target: Some(target.clone()), ..spec.clone() };
+            Ok(vec![(JobSpec::Repair(spec), Some(target))])
         }
         JobSpec::Unknown => {
             let message = "this daemon does not know such a job";

@@ -7,7 +7,7 @@ use backup_proto::job::{JobId, JobState, Priority, VerdictKind};
 use backup_proto::params::{JobPause, JobResume, JobRetry, JobSetPriority, JobSubmit};
 use backup_proto::spec::{BackupSpec, JobSpec, SnapshotQuery};
 
-use super::bench::{Bench, Told, backup, failure, prune, restore, verify, with_plan};
+use super::bench::{Bench, Told, backup, failure, prune, repair, restore, verify, with_plan};
 use crate::backoff::FAILURES_MAX;
 use crate::config::Config;
 use crate::inbox::News;
@@ -52,10 +52,10 @@ fn a_long_restore_lets_the_backup_give_up_its_lock_and_begin_another_attempt_aft
 }
 
 #[test]
-fn a_prune_ends_its_attempt_for_a_backup_or_a_restore_and_goes_on_after_it() {
-    for other in [backup(), restore()] {
+fn a_prune_or_a_repair_ends_its_attempt_for_a_backup_or_a_restore_and_goes_on_after_it() {
+    for (other, may_exclude) in [(backup(), prune()), (restore(), prune()), (restore(), repair())] {
         let mut bench = Bench::new(Config::default());
-        let prune_job = bench.submit(prune());
+        let prune_job = bench.submit(may_exclude);
         assert_eq!(bench.job_state(&prune_job), JobState::Running);
         let wanted = bench.submit(other);
         assert_eq!(bench.workers[&prune_job].1, Told::Suspend);

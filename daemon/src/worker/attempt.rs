@@ -8,7 +8,7 @@ use backup_proto::job::JobError;
 use backup_proto::spec::JobSpec;
 
 use super::reporter::Reporter;
-use super::{backup, forget, prune, restore, verify};
+use super::{backup, forget, prune, repair, restore, verify};
 use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::job::{Ended, How, Job, Totals};
@@ -86,6 +86,7 @@ pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox)
         JobSpec::Verify(spec) => verify::run(job, spec, context, gate, &reporter),
         JobSpec::Forget(spec) => forget::run(job, spec, context, gate, &reporter),
         JobSpec::Prune(spec) => prune::run(job, spec, adopt, context, gate, &reporter),
+        JobSpec::Repair(spec) => repair::run(job, spec, context, gate, &reporter),
         JobSpec::Unknown => Err(Failure::Job(RpcError::new(
             ErrorKind::InvalidParams,
             "this version does not know that kind of job",

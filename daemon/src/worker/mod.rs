@@ -7,6 +7,7 @@ pub mod find;
 mod forget;
 pub mod packs;
 mod prune;
+mod repair;
 pub mod reporter;
 mod restore;
 mod verify;
