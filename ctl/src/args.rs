@@ -6,8 +6,8 @@ use backup_proto::job::Priority;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    backup, cat, config, control, diff, events, find, forget, hold, jobs, key, ls, plan, prune, repair, restore, rpc,
-    shell, snapshots, stats, status, target, verify, why,
+    backup, cat, config, control, copy, diff, events, find, forget, hold, jobs, key, ls, plan, prune, repair, restore,
+    rpc, shell, snapshots, stats, status, target, verify, why,
 };
 
 /// Back up and restore with the backup daemon.
@@ -61,6 +61,7 @@ pub(crate) enum Command {
     Forget(forget::Forget),
     Prune(prune::Prune),
     Repair(repair::Repair),
+    Copy(copy::Copy),
     #[command(subcommand)]
     Target(target::Target),
     #[command(subcommand)]

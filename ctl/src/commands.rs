@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod cat;
 pub(crate) mod config;
 pub(crate) mod control;
+pub(crate) mod copy;
 pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod find;
@@ -65,6 +66,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Exit, Failure> {
         Command::Forget(command) => command.run(session),
         Command::Prune(command) => command.run(session),
         Command::Repair(command) => command.run(session),
+        Command::Copy(command) => command.run(session),
         Command::Status(command) => command.run(session),
         Command::Jobs(command) => command.run(session),
         Command::Job(command) => command.run(session),

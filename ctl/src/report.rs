@@ -59,6 +59,13 @@ fn gain(job: &Job, summary: &JobSummary) -> Option<String> {
             let of = snapshot.as_deref().map(|id| format!(" from snapshot {}", short_id(id))).unwrap_or_default();
             Some(format!("Right in the destination: {files}, {bytes}{of}."))
         }
+        (JobKind::Copy, _) if is_usable => {
+            let place = job.target.as_deref().unwrap_or("the target");
+            let copy = summary.copy.unwrap_or_default();
+            let copied = count(copy.snapshots, "snapshot", "snapshots");
+            let new = size(summary.bytes_stored);
+            Some(format!("Copied to {place}: {copied}, {new} of it new; {} were there already.", copy.there))
+        }
         (JobKind::Forget, _) if is_usable => {
             let place = job.target.as_deref().map(|target| format!(" from {target}")).unwrap_or_default();
             Some(format!("Removed{place}: {}.", count(summary.files, "snapshot", "snapshots")))
@@ -122,6 +129,7 @@ fn missing(job: &Job, summary: &JobSummary) -> Vec<String> {
         JobKind::Restore => "Not restored, or not wholly:".to_owned(),
         JobKind::Forget => "Not forgotten:".to_owned(),
         JobKind::Repair => "Not whole any more:".to_owned(),
+        JobKind::Copy => "Not copied:".to_owned(),
         _ => "Not as it should be:".to_owned(),
     }];
     let mut last_advice = "";
@@ -240,6 +248,7 @@ pub(crate) fn empty_summary(job: &JobId, state: JobState) -> JobSummary {
         error: None,
         prune: None,
         repair: None,
+        copy: None,
         hints: None,
         verify: None,
     }

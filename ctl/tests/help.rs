@@ -51,7 +51,7 @@ fn the_help_is_the_reference() {
 }
 
 /// What has to be there.
-const COMMANDS: [&str; 31] = [
+const COMMANDS: [&str; 32] = [
     "backup",
     "restore",
     "status",
@@ -71,6 +71,7 @@ const COMMANDS: [&str; 31] = [
     "verify",
     "forget",
     "prune",
+    "copy",
     "stats",
     "hold",
     "repair",
@@ -91,7 +92,5 @@ fn the_reference_has_every_command_of_the_first_release_and_none_that_comes_late
     for name in COMMANDS {
         assert!(commands.iter().any(|command| command == name), "{name} is missing");
     }
-    for name in ["copy", "doctor"] {
-        assert!(!commands.iter().any(|command| command == name), "{name} does not work yet");
-    }
+    assert!(!commands.iter().any(|command| command == "doctor"), "it does not work yet");
 }

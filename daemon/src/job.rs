@@ -211,6 +211,7 @@ impl Job {
             JobSpec::Prune(_) => format!("what nothing needs in {target}"),
             JobSpec::Repair(spec) if spec.dry_run => format!("what could be repaired in {target}"),
             JobSpec::Repair(_) => format!("what is damaged in {target}"),
+            JobSpec::Copy(spec) => title::copy(spec, target),
             JobSpec::Unknown => "something this version does not know".into(),
         }
     }

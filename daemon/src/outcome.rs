@@ -1,7 +1,7 @@
 //! What a worker hands back: how an attempt ended and what it has done.
 
 use backup_proto::error::Class;
-use backup_proto::job::{FailedItem, HintsReport, JobError, PruneReport, RepairReport, VerifyReport};
+use backup_proto::job::{CopyReport, FailedItem, HintsReport, JobError, PruneReport, RepairReport, VerifyReport};
 
 use crate::store::Shortage;
 
@@ -48,6 +48,8 @@ pub struct Totals {
     pub prune: Option<PruneReport>,
     /// What a repair has done.
     pub repair: Option<Box<RepairReport>>,
+    /// What a copy has done.
+    pub copy: Option<CopyReport>,
     /// What a backup made of the caller's word on what has changed.
     pub hints: Option<HintsReport>,
     /// What a check looked at.

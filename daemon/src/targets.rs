@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use backup_engine::config::Config;
 use backup_engine::lock::{self, Lock, LockOptions};
 use backup_engine::now::{Now, NowFn};
 use backup_engine::repository::CreateOptions;
@@ -215,12 +216,13 @@ impl Targets {
         })
     }
 
-    fn create_options(&self) -> CreateOptions {
+    fn create_options(&self, cut_like: Option<Config>) -> CreateOptions {
         CreateOptions {
             version: 2,
             hostname: self.options.identity.hostname.clone(),
             username: self.options.identity.username.clone(),
             now: self.options.clock.now().wall,
+            cut_like,
         }
     }
 

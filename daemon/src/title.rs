@@ -1,6 +1,6 @@
 //! What jobs are about, in words, where that takes more than a line.
 
-use backup_proto::spec::{ReadPart, VerifySpec};
+use backup_proto::spec::{CopySpec, ReadPart, VerifySpec};
 
 /// Says what a check looks at.
 pub(crate) fn verify(spec: &VerifySpec, target: &str) -> String {
@@ -11,6 +11,12 @@ pub(crate) fn verify(spec: &VerifySpec, target: &str) -> String {
         (None, None) => format!("all data of {target}"),
         (None, Some(part)) => format!("{} of {target}", share(part)),
     }
+}
+
+/// Says what a copy copies.
+pub(crate) fn copy(spec: &CopySpec, target: &str) -> String {
+    let what = if spec.snapshots.is_empty() { "snapshots".to_owned() } else { spec.snapshots.join(", ") };
+    format!("{what} of {} to {target}", spec.from)
 }
 
 fn share(part: ReadPart) -> String {

@@ -84,7 +84,7 @@ fn the_old_password_of_another_target_stays_until_the_daemon_uses_the_new_one() 
     let house = House::new(NAS);
     fs::write(house.path("nas.key"), "secret\n").expect("it is written");
     let targets = &house.context.targets;
-    targets.init("nas").expect("it is made");
+    targets.init("nas", None).expect("it is made");
     assert!(targets.change_key("nas", None).is_err(), "its file is not the daemon's to write");
     let changed = targets.change_key("nas", Some("a new one")).expect("it is added");
     assert!(changed.removed.is_none() && !changed.key.is_current, "{changed:?}");

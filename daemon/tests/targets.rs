@@ -88,7 +88,7 @@ fn a_known_target_that_is_missing_is_absent_and_never_made_again() {
         assert!(matches!(error, TargetError::Absent { .. }), "{error}");
         assert_eq!((error.class(), error.kind()), (Class::Transient, ErrorKind::TargetAbsent));
     }
-    assert!(matches!(targets.init("local"), Err(TargetError::Exists { .. })), "not even when asked");
+    assert!(matches!(targets.init("local", None), Err(TargetError::Exists { .. })), "not even when asked");
     assert!(!home.path("data").exists(), "nothing was made");
     assert_eq!(targets.overview()[0].state, TargetState::Absent);
     fs::rename(home.path("unplugged"), home.path("data")).expect("it is moved");
@@ -114,9 +114,22 @@ fn a_configured_target_is_made_when_asked_and_not_before() {
     let error = targets.open_target("nas").err().expect("it is not made by itself");
     assert!(error.advice().contains("backupctl target init nas"), "{}", error.advice());
     assert!(!home.path("nas").exists());
-    let repository = targets.init("nas").expect("it is made");
+    let repository = targets.init("nas", None).expect("it is made");
     assert_eq!(targets.open_target("nas").expect("it opens").1.id(), repository.id());
-    assert!(matches!(targets.init("nas"), Err(TargetError::Exists { .. })));
+    assert!(matches!(targets.init("nas", None), Err(TargetError::Exists { .. })));
+    Restic::new(&home.path("nas"), &home.path("nas.key")).check();
+}
+
+#[test]
+fn a_target_that_cuts_like_another_takes_over_its_polynomial() {
+    let home = Home::new(NAS);
+    let targets = home.targets();
+    let error = targets.init("nas", Some("local")).err().expect("there is no other yet");
+    assert!(matches!(error, TargetError::NotMade { .. }), "{error}");
+    assert!(!home.path("nas").exists(), "nothing was made");
+    let local = targets.open_target("local").expect("it is made").1;
+    let nas = targets.init("nas", Some("local")).expect("it is made");
+    assert_eq!(nas.config().chunker_polynomial, local.config().chunker_polynomial);
     Restic::new(&home.path("nas"), &home.path("nas.key")).check();
 }
 
@@ -134,7 +147,7 @@ fn a_repository_that_restic_made_is_taken_over() {
 fn another_repository_in_a_targets_place_is_refused_until_it_is_adopted() {
     let home = Home::new(NAS);
     let targets = home.targets();
-    targets.init("nas").expect("it is made");
+    targets.init("nas", None).expect("it is made");
     fs::rename(home.path("nas"), home.path("first")).expect("it is moved");
     Restic::new(&home.path("nas"), &home.path("nas.key")).init(2);
     let error = targets.open_target("nas").err().expect("it is another one");
@@ -148,7 +161,7 @@ fn another_repository_in_a_targets_place_is_refused_until_it_is_adopted() {
 fn a_wrong_password_is_said_and_a_corrected_one_is_used_at_once() {
     let home = Home::new(NAS);
     let targets = home.targets();
-    targets.init("nas").expect("it is made");
+    targets.init("nas", None).expect("it is made");
     fs::write(home.path("nas.key"), "wrong").expect("it is written");
     let error = targets.open_target("nas").err().expect("the password is wrong");
     assert_eq!((error.class(), error.kind()), (Class::Auth, ErrorKind::WrongPassword));

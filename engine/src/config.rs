@@ -7,6 +7,7 @@ use crate::chunker::{Chunker, ChunkerParams};
 use crate::error::{Error, Result};
 use crate::id::{BlobKind, RepositoryId};
 use crate::limits::{CHUNK_MASK_BITS, CHUNK_MAX, CHUNK_MIN, COMPRESSION_LEVEL, PACK_SIZE, PACK_SIZE_MAX};
+use crate::polynomial::Polynomial;
 
 /// The versions of the format that are read and written.
 pub const VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
@@ -47,6 +48,32 @@ pub struct Config {
 }
 
 impl Config {
+    /// Makes the config of a new repository.
+    pub(crate) fn new(version: u32, id: RepositoryId, polynomial: Polynomial) -> Self {
+        Self {
+            version,
+            id,
+            chunker_polynomial: polynomial.to_string(),
+            chunker: None,
+            chunk_size: None,
+            chunk_min_size: None,
+            chunk_max_size: None,
+            is_hot: None,
+            append_only: None,
+            compression: None,
+            others: Map::new(),
+        }
+    }
+
+    /// Takes over the rule by which another repository cuts files, so that both hold the same blobs of the same files.
+    pub(crate) fn cut_like(&mut self, other: &Self) {
+        self.chunker_polynomial.clone_from(&other.chunker_polynomial);
+        self.chunker.clone_from(&other.chunker);
+        self.chunk_size = other.chunk_size;
+        self.chunk_min_size = other.chunk_min_size;
+        self.chunk_max_size = other.chunk_max_size;
+    }
+
     /// Decodes a config file; total over all bytes.
     ///
     /// # Errors

@@ -147,7 +147,10 @@ impl Run<'_> {
 fn look(repository: &Repository, options: &ForgetOptions, monitor: &dyn Monitor) -> Result<Judgement> {
     let all = candidates(repository, monitor)?;
     if options.named.is_empty() {
-        return judge(all.into_iter().filter(|candidate| options.filter.fits(candidate)).collect(), &options.rules);
+        return judge(
+            all.into_iter().filter(|candidate| options.filter.fits(&candidate.snapshot)).collect(),
+            &options.rules,
+        );
     }
     Ok(judge_named(choose(all, options)?, &options.rules))
 }

@@ -10,6 +10,7 @@ pub mod checker;
 pub mod chunker;
 pub mod config;
 pub mod control;
+pub mod copy;
 pub mod decoders;
 mod encoding;
 pub mod error;

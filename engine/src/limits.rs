@@ -68,6 +68,10 @@ pub const INDEX_BLOBS: usize = 50_000;
 /// a quarter more than the last time: little is lost to a crash, and a large one does not write hundreds of them.
 pub const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
 
+/// A copy reads from the source what is missing as soon as it knows of this many pieces of files: enough to read packs in
+/// order, few enough to keep in memory.
+pub const COPY_BATCH: usize = 64 * 1024;
+
 /// An extended attribute's buffer is not made larger than this many bytes. Linux allows 64 KiB; the resource forks of
 /// macOS may be larger than any memory.
 pub const XATTR_MAX: usize = 16 * 1024 * 1024;

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
-use serde_json::Map;
 
 use crate::blob::{BlobLimits, Opener};
 use crate::config::Config;
@@ -42,6 +41,8 @@ pub struct CreateOptions {
     pub username: String,
     /// The time.
     pub now: Timestamp,
+    /// The config of a repository whose rule for cutting files is taken over; absent: a random one.
+    pub cut_like: Option<Config>,
 }
 
 impl Repository {
@@ -63,19 +64,10 @@ impl Repository {
         let key = SealKey::generate()?;
         let mut id = [0; 32];
         fill_random(&mut id)?;
-        let config = Config {
-            version: options.version,
-            id: RepositoryId(id),
-            chunker_polynomial: Polynomial::random(fill_random)?.to_string(),
-            chunker: None,
-            chunk_size: None,
-            chunk_min_size: None,
-            chunk_max_size: None,
-            is_hot: None,
-            append_only: None,
-            compression: None,
-            others: Map::new(),
-        };
+        let mut config = Config::new(options.version, RepositoryId(id), Polynomial::random(fill_random)?);
+        if let Some(other) = &options.cut_like {
+            config.cut_like(other);
+        }
         let owner = KeyOwner { hostname: &options.hostname, username: &options.username, now: options.now };
         let key_id = write_key(&*storage, &key, password, &owner)?;
         let sealed = key.seal(&to_json(&config)?)?;
@@ -248,8 +240,16 @@ impl Repository {
     pub(crate) fn read_tree(&self, opener: &mut Opener, id: &BlobId) -> Result<Tree> {
         let handle = BlobHandle { kind: BlobKind::Tree, id: *id };
         let bytes = self.read_blob(opener, &handle)?;
-        let most = opener.limits().folder_entries;
-        Tree::decode_within(&bytes, most).map_err(|error| match error {
+        self.decode_tree(id, &bytes)
+    }
+
+    /// Decodes a folder's tree.
+    ///
+    /// # Errors
+    /// As [`read_tree`](Self::read_tree).
+    pub(crate) fn decode_tree(&self, id: &BlobId, bytes: &[u8]) -> Result<Tree> {
+        let most = self.blob_limits().folder_entries;
+        Tree::decode_within(bytes, most).map_err(|error| match error {
             TreeError::TooLong => {
                 Error::Limit { what: format!("the folder of tree blob {id}"), limit: format!("{most} entries") }
             }

@@ -64,11 +64,7 @@ impl Candidate {
     }
 
     fn has_tags(&self, tags: &[String]) -> bool {
-        tags.iter().all(|tag| match tag.as_str() {
-            // restic: the empty tag is what a snapshot without tags has.
-            "" => self.snapshot.tags.is_empty(),
-            tag => self.snapshot.tags.iter().any(|other| other == tag),
-        })
+        has_tags(&self.snapshot, tags)
     }
 
     fn sorted_paths(&self) -> Vec<String> {
@@ -154,12 +150,20 @@ pub struct Filter {
 impl Filter {
     /// Returns whether a snapshot is looked at.
     #[must_use]
-    pub fn fits(&self, candidate: &Candidate) -> bool {
-        let Snapshot { hostname, paths, .. } = &candidate.snapshot;
+    pub fn fits(&self, snapshot: &Snapshot) -> bool {
+        let Snapshot { hostname, paths, .. } = snapshot;
         (self.hosts.is_empty() || self.hosts.contains(hostname))
             && self.paths.iter().all(|path| paths.iter().any(|other| path.as_os_str() == other.as_str()))
-            && (self.tags.is_empty() || self.tags.iter().any(|tags| candidate.has_tags(tags)))
+            && (self.tags.is_empty() || self.tags.iter().any(|tags| has_tags(snapshot, tags)))
     }
+}
+
+fn has_tags(snapshot: &Snapshot, tags: &[String]) -> bool {
+    tags.iter().all(|tag| match tag.as_str() {
+        // restic: the empty tag is what a snapshot without tags has.
+        "" => snapshot.tags.is_empty(),
+        tag => snapshot.tags.iter().any(|other| other == tag),
+    })
 }
 
 /// What is judged by.

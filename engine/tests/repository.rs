@@ -12,7 +12,13 @@ use backup_engine::{Class, Error};
 use jiff::Timestamp;
 
 fn options(version: u32) -> CreateOptions {
-    CreateOptions { version, hostname: "host".to_owned(), username: "user".to_owned(), now: Timestamp::UNIX_EPOCH }
+    CreateOptions {
+        version,
+        hostname: "host".to_owned(),
+        username: "user".to_owned(),
+        now: Timestamp::UNIX_EPOCH,
+        cut_like: None,
+    }
 }
 
 fn restic(repository: &Path, arguments: &[&str]) -> String {
@@ -51,6 +57,20 @@ fn we_open_what_restic_made() {
         let error = Repository::open(storage, b"wrong").err().unwrap();
         assert_eq!(error.class(), Class::Auth, "{error}");
     }
+}
+
+#[test]
+fn a_repository_that_cuts_like_another_has_its_polynomial_and_a_name_and_a_key_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    restic(&folder.path().join("first"), &["init"]);
+    let first = Repository::open(Arc::new(LocalStorage::new(folder.path().join("first"))), b"secret").unwrap();
+    let options = CreateOptions { cut_like: Some(first.config().clone()), ..options(2) };
+    let root = folder.path().join("second");
+    let second = Repository::create(Arc::new(LocalStorage::new(&root)), b"secret", &options).unwrap();
+    assert_ne!(second.id(), first.id());
+    let polynomial = format!("\"chunker_polynomial\": \"{}\"", first.config().chunker_polynomial);
+    assert!(restic(&root, &["cat", "config"]).contains(&polynomial));
+    restic(&root, &["check"]);
 }
 
 #[test]

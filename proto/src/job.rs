@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::outcome::{
-    FailedItem, HintsReport, JobError, JobSummary, PlannedAction, PlannedItem, Progress, PruneReport,
+    CopyReport, FailedItem, HintsReport, JobError, JobSummary, PlannedAction, PlannedItem, Progress, PruneReport,
     SUMMARY_FAILED_MAX,
 };
 pub use crate::repair::RepairReport;

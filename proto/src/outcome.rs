@@ -111,7 +111,7 @@ pub struct JobSummary {
     pub state: JobState,
     /// The snapshot that was made or restored.
     pub snapshot: Option<String>,
-    /// Files done; of a `forget`, snapshots removed.
+    /// Files done; of a `forget`, snapshots removed; of a `copy`, snapshots that are there now.
     pub files: u64,
     /// Backup: source bytes looked at. Restore: bytes now right in the destination.
     pub bytes: u64,
@@ -135,9 +135,22 @@ pub struct JobSummary {
     /// What a check looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Box<VerifyReport>>,
+    /// What a copy has done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyReport>,
     /// What became of the caller's word on what has changed, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hints: Option<HintsReport>,
+}
+
+/// What a copy has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CopyReport {
+    /// Snapshots that were copied.
+    pub snapshots: u64,
+    /// Snapshots that were there already.
+    pub there: u64,
 }
 
 /// What a backup made of the caller's word on what has changed.

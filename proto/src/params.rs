@@ -254,6 +254,9 @@ params! {
         request_id: RequestId,
         /// The target.
         name: String,
+        ?
+        /// Another target, whose rule for cutting files it takes over; absent: a random one.
+        copy_chunker_params: Option<String>,
     }
     /// Takes over the existing repository of a configured target.
     TargetAdopt {

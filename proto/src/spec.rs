@@ -25,6 +25,8 @@ pub enum JobSpec {
     Prune(PruneSpec),
     /// Save what can be saved of a damaged target.
     Repair(RepairSpec),
+    /// Copy snapshots to another target.
+    Copy(CopySpec),
     /// A kind this program does not know; a daemon refuses it.
     #[serde(other)]
     Unknown,
@@ -41,6 +43,7 @@ impl JobSpec {
             Self::Forget(_) => JobKind::Forget,
             Self::Prune(_) => JobKind::Prune,
             Self::Repair(_) => JobKind::Repair,
+            Self::Copy(_) => JobKind::Copy,
             Self::Unknown => JobKind::Unknown,
         }
     }
@@ -210,6 +213,26 @@ pub struct ForgetSpec {
     pub confirm_shrunk: bool,
     /// Change nothing; only say what would happen (`job.planned`).
     pub dry_run: bool,
+}
+
+/// A copy of snapshots from one target to another. Those that are there already are not copied again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CopySpec {
+    /// The target that has them.
+    pub from: String,
+    /// The target that gets them; absent: `local`.
+    pub target: Option<String>,
+    /// Unique prefixes of their ids, or `latest` for the newest of those that fit; empty: all that fit.
+    pub snapshots: Vec<String>,
+    /// Only snapshots of this plan.
+    pub plan: Option<String>,
+    /// Only snapshots made on one of these hosts; empty: any.
+    pub hosts: Vec<String>,
+    /// Only snapshots that have all of these among their sources.
+    pub paths: Vec<WirePath>,
+    /// Only snapshots that have all tags of one of these lists, each with commas between its tags; empty: any.
+    pub tags: Vec<String>,
 }
 
 /// Something that the snapshots of a group have in common.

@@ -22,7 +22,7 @@ pub(crate) enum Target {
     /// Add a target to the configuration.
     Add(Add),
     /// Create the repository of a configured target.
-    Init(Name),
+    Init(Init),
     /// Take over an existing restic or rustic repository at a configured target.
     Adopt(Name),
     /// Open a target and say what is there.
@@ -44,6 +44,18 @@ pub(crate) struct Add {
     /// A command that prints the password.
     #[arg(long, value_name = "COMMAND")]
     password_command: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Repositories that cut files in the same way hold the same pieces of the same files: what `restic copy` takes from one to the \
+other is then not stored a second time by a backup. It can only be chosen now.")]
+pub(crate) struct Init {
+    /// The target's name.
+    name: String,
+    /// Cut files as in the repository of this target.
+    #[arg(long, value_name = "TARGET")]
+    copy_chunker_params: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -75,8 +87,9 @@ impl Target {
                 session
                     .show(&call, |t, _| vec![format!("Added {}: {}", t.name, t.url), next.replace("NAME", &t.name)])?;
             }
-            Self::Init(Name { name }) => {
-                let call = TargetInit { request_id: request_id()?, name: name.clone() };
+            Self::Init(Init { name, copy_chunker_params: like }) => {
+                let (name, copy_chunker_params) = (name.clone(), like.clone());
+                let call = TargetInit { request_id: request_id()?, name, copy_chunker_params };
                 session.show(&call, |target, _| ready("Created", target))?;
             }
             Self::Adopt(Name { name }) => {

@@ -41,7 +41,7 @@ pub fn answer(context: &Arc<Context>, request: &Request) -> Result<Value, RpcErr
         Request::SnapshotHold(params) => json(note::hold(params, context)),
         Request::TargetList(params) => json(Ok(target::list(params, context))),
         Request::TargetAdd(params) => json(target::add(params, context)),
-        Request::TargetInit(params) => json(target::init(&params.name, context)),
+        Request::TargetInit(params) => json(target::init(params, context)),
         Request::TargetAdopt(params) => json(target::adopt(&params.name, context)),
         Request::TargetCheckNow(params) => json(target::check(&params.name, context)),
         Request::KeyList(params) => json(key::list(params, context)),

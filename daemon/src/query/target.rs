@@ -2,7 +2,7 @@
 
 use backup_proto::error::RpcError;
 use backup_proto::page::{Page, PageBuilder};
-use backup_proto::params::{TargetAdd, TargetList};
+use backup_proto::params::{TargetAdd, TargetInit, TargetList};
 use backup_proto::target::{Target, TargetCheck};
 
 use super::config::{edit_error, utf8};
@@ -34,9 +34,10 @@ pub(super) fn add(params: &TargetAdd, context: &Context) -> Result<Target, RpcEr
     view(&params.name, context)
 }
 
-pub(super) fn init(name: &str, context: &Context) -> Result<Target, RpcError> {
-    context.targets.init(name).map_err(|error| error.to_rpc())?;
-    view(name, context)
+pub(super) fn init(params: &TargetInit, context: &Context) -> Result<Target, RpcError> {
+    let like = params.copy_chunker_params.as_deref();
+    context.targets.init(&params.name, like).map_err(|error| error.to_rpc())?;
+    view(&params.name, context)
 }
 
 pub(super) fn adopt(name: &str, context: &Context) -> Result<Target, RpcError> {

@@ -89,6 +89,7 @@ fn summary(job: &Job, totals: Totals, error: Option<JobError>) -> JobSummary {
         error,
         prune: totals.prune,
         repair: totals.repair,
+        copy: totals.copy,
         hints: totals.hints.filter(|_| has_hints),
         verify: totals.verify,
     }

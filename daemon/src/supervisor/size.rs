@@ -62,6 +62,10 @@ fn weight(spec: &JobSpec) -> usize {
             let lists = [&spec.snapshots, &spec.hosts, &spec.tags];
             spec.paths.iter().map(path).sum::<usize>() + lists.iter().map(|list| texts(list)).sum::<usize>() + keep
         }
+        JobSpec::Copy(spec) => {
+            let lists = [&spec.snapshots, &spec.hosts, &spec.tags];
+            spec.paths.iter().map(path).sum::<usize>() + lists.iter().map(|list| texts(list)).sum::<usize>()
+        }
         JobSpec::Verify(_) | JobSpec::Prune(_) | JobSpec::Repair(_) | JobSpec::Unknown => 0,
     }
 }

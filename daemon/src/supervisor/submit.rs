@@ -9,7 +9,7 @@ use backup_proto::job::{JobState, Priority};
 use backup_proto::params::JobSubmit;
 use backup_proto::path::WirePath;
 use backup_proto::spec::{
-    BackupSpec, Destination, ForgetSpec, JobSpec, PruneSpec, RepairSpec, RestoreSpec, SnapshotQuery,
+    BackupSpec, CopySpec, Destination, ForgetSpec, JobSpec, PruneSpec, RepairSpec, RestoreSpec, SnapshotQuery,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -135,6 +135,7 @@ fn specs(state: &State, spec: &JobSpec) -> Result<Vec<(JobSpec, Option<String>)>
             let spec = RepairSpec { target: Some(target.clone()), ..spec.clone() };
             Ok(vec![(JobSpec::Repair(spec), Some(target))])
         }
+        JobSpec::Copy(spec) => copy(state, spec),
         JobSpec::Unknown => {
             let message = "this daemon does not know such a job";
             Err(RpcError::new(ErrorKind::InvalidParams, message, "Use a client and a daemon of the same release."))
@@ -164,6 +165,22 @@ fn backup(state: &State, spec: &BackupSpec) -> Result<Vec<(JobSpec, Option<Strin
     let for_target =
         |target: String| (JobSpec::Backup(BackupSpec { target: Some(target.clone()), ..spec.clone() }), Some(target));
     Ok(targets.into_iter().map(for_target).collect())
+}
+
+fn copy(state: &State, spec: &CopySpec) -> Result<Vec<(JobSpec, Option<String>)>, RpcError> {
+    let target = spec.target.clone().unwrap_or_else(|| DEFAULT_TARGET.to_owned());
+    check_target(state, &spec.from)?;
+    check_target(state, &target)?;
+    if spec.from == target {
+        return Err(invalid("a target is not copied to itself", "Name two targets, one with `from`."));
+    }
+    let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !spec.snapshots.iter().all(|id| id.eq_ignore_ascii_case("latest") || is_id(id)) {
+        return Err(invalid("a snapshot is named by its id, or is `latest`", "`backupctl snapshots` lists them."));
+    }
+    spec.paths.iter().try_for_each(check_absolute)?;
+    let spec = CopySpec { target: Some(target.clone()), ..spec.clone() };
+    Ok(vec![(JobSpec::Copy(spec), Some(target))])
 }
 
 fn restore(state: &State, spec: &RestoreSpec) -> Result<Vec<(JobSpec, Option<String>)>, RpcError> {

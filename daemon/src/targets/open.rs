@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use backup_engine::config::Config;
 use backup_engine::id::sha256;
 use backup_engine::storage::{FileKind, FileName, LocalStorage, Storage};
 use backup_engine::{Error as EngineError, Repository};
@@ -43,13 +44,15 @@ impl Targets {
         Ok((place, opened?))
     }
 
-    /// Makes the repository of a configured target.
+    /// Makes the repository of a configured target; `like` names another target, whose rule for cutting files it takes
+    /// over.
     ///
     /// # Errors
-    /// [`TargetError::Exists`] if one is there, or was.
-    pub fn init(&self, name: &str) -> Result<Arc<Repository>, TargetError> {
+    /// [`TargetError::Exists`] if one is there, or was; why the other one cannot be used.
+    pub fn init(&self, name: &str, like: Option<&str>) -> Result<Arc<Repository>, TargetError> {
         let place = self.place(name)?;
-        let repository = self.make(&place)?;
+        let cut_like = like.map(|like| self.open_existing(like)).transpose()?;
+        let repository = self.make(&place, cut_like.map(|(_, other)| other.config().clone()))?;
         self.note_look(&place, None);
         Ok(repository)
     }
@@ -96,7 +99,7 @@ impl Targets {
             return Err(TargetError::Absent { name: place.name.clone(), folder: place.folder.clone() });
         }
         if place.is_default && may_make && is_half_made(storage) && !self.known.is_lost() {
-            return self.make(place);
+            return self.make(place, None);
         }
         // Half of a repository is damage, which the engine tells apart.
         match Repository::open(Arc::new(storage.clone()), b"") {
@@ -107,7 +110,7 @@ impl Targets {
         }
     }
 
-    fn make(&self, place: &Place) -> Result<Arc<Repository>, TargetError> {
+    fn make(&self, place: &Place, cut_like: Option<Config>) -> Result<Arc<Repository>, TargetError> {
         let storage = LocalStorage::new(&place.folder);
         let exists = Repository::exists(&storage).map_err(TargetError::engine(&place.name))?;
         if exists {
@@ -129,7 +132,7 @@ impl Targets {
         }
         let password = password::read(&place.name, &place.password)?;
         remove_half_made(&storage).map_err(TargetError::engine(&place.name))?;
-        let repository = Repository::create(Arc::new(storage.clone()), &password, &self.create_options())
+        let repository = Repository::create(Arc::new(storage.clone()), &password, &self.create_options(cut_like))
             .map_err(TargetError::engine(&place.name))?;
         self.confirm_id(place, &repository)?;
         let target = self.opened_target(place, &storage, &password, &repository)?;

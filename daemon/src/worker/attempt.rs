@@ -8,7 +8,7 @@ use backup_proto::job::JobError;
 use backup_proto::spec::JobSpec;
 
 use super::reporter::Reporter;
-use super::{backup, forget, prune, repair, restore, verify};
+use super::{backup, copy, forget, prune, repair, restore, verify};
 use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::job::{Ended, How, Job, Totals};
@@ -87,6 +87,7 @@ pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox)
         JobSpec::Forget(spec) => forget::run(job, spec, context, gate, &reporter),
         JobSpec::Prune(spec) => prune::run(job, spec, adopt, context, gate, &reporter),
         JobSpec::Repair(spec) => repair::run(job, spec, context, gate, &reporter),
+        JobSpec::Copy(spec) => copy::run(job, spec, adopt, context, gate, &reporter),
         JobSpec::Unknown => Err(Failure::Job(RpcError::new(
             ErrorKind::InvalidParams,
             "this version does not know that kind of job",

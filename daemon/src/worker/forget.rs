@@ -4,6 +4,7 @@ use backup_engine::forget::{ForgetOptions, forget};
 use backup_engine::retention::{Filter, GroupBy, Policy, Rules};
 use backup_engine::{Gate, Monitor};
 use backup_proto::error::{ErrorKind, RpcError};
+use backup_proto::path::WirePath;
 use backup_proto::spec::{ForgetSpec, GroupBy as By};
 use jiff::Timestamp;
 
@@ -74,7 +75,7 @@ fn options(spec: &ForgetSpec, config: &Config, now: Timestamp) -> Result<ForgetO
             pinned: config.plans.values().flat_map(|plan| plan.pinned.iter().cloned()).collect(),
             accepted_until: None,
         },
-        filter: filter(spec),
+        filter: filter(spec.plan.as_deref(), &spec.hosts, &spec.paths, &spec.tags),
         named: spec.snapshots.clone(),
         decided: None,
         resumed: false,
@@ -82,19 +83,15 @@ fn options(spec: &ForgetSpec, config: &Config, now: Timestamp) -> Result<ForgetO
     })
 }
 
-/// Returns which snapshots the job is about.
-fn filter(spec: &ForgetSpec) -> Filter {
-    let mut tags = tag_lists(spec.tags.iter().cloned());
-    if let Some(plan) = &spec.plan {
+/// Returns which snapshots a job is about.
+pub(super) fn filter(plan: Option<&str>, hosts: &[String], paths: &[WirePath], tags: &[String]) -> Filter {
+    let mut tags = tag_lists(tags.iter().cloned());
+    if let Some(plan) = plan {
         let tag = plan_tag(plan);
         match tags.is_empty() {
             true => tags.push(vec![tag]),
             false => tags.iter_mut().for_each(|tags| tags.push(tag.clone())),
         }
     }
-    Filter {
-        hosts: spec.hosts.clone(),
-        paths: spec.paths.iter().map(|path| path.as_path().to_path_buf()).collect(),
-        tags,
-    }
+    Filter { hosts: hosts.to_vec(), paths: paths.iter().map(|path| path.as_path().to_path_buf()).collect(), tags }
 }

@@ -3,6 +3,7 @@
 mod again;
 mod attempt;
 mod backup;
+mod copy;
 pub mod find;
 mod forget;
 pub mod packs;

@@ -31,6 +31,7 @@ mod walker;
 mod worker;
 
 pub use options::{BackupOptions, BackupSummary};
+pub(crate) use recorded::learn_index;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;

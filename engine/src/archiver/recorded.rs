@@ -138,7 +138,7 @@ impl Recorded {
 
 /// Learns what the repository holds: reads the index, and forgets what is in packs that are not there. Returns whether
 /// all of the index could be read.
-pub(super) fn learn_index(repository: &Repository, monitor: &dyn Monitor) -> Result<bool> {
+pub(crate) fn learn_index(repository: &Repository, monitor: &dyn Monitor) -> Result<bool> {
     let damaged = repository.load_index_with(Detail::Known)?;
     let is_whole = damaged.is_empty();
     for (id, error) in damaged {

@@ -1,5 +1,6 @@
 //! Gathering blobs that are sealed already in new packs, and listing those: for what rearranges a repository.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::OpenPack;
@@ -19,6 +20,7 @@ pub(crate) struct Gatherer<'a> {
     open: [OpenPack; 2],
     pack_sizes: [usize; 2],
     unindexed: Vec<PackRecord>,
+    bytes_stored: u64,
 }
 
 impl<'a> Gatherer<'a> {
@@ -26,7 +28,7 @@ impl<'a> Gatherer<'a> {
         let repository = lock.repository();
         let pack_size = |kind| repository.config().pack_size(kind, repository.index().stored(kind));
         let pack_sizes = [pack_size(BlobKind::Data), pack_size(BlobKind::Tree)];
-        Self { lock, monitor, open: Default::default(), pack_sizes, unindexed: Vec::new() }
+        Self { lock, monitor, open: Default::default(), pack_sizes, unindexed: Vec::new(), bytes_stored: 0 }
     }
 
     fn repository(&self) -> &'a Arc<Repository> {
@@ -44,9 +46,20 @@ impl<'a> Gatherer<'a> {
         self.write_pack(pack)
     }
 
-    /// Lists packs of an earlier attempt that are in the storage.
-    pub(crate) fn adopt(&mut self, packs: Vec<PackRecord>) {
-        self.unindexed.extend(packs);
+    /// Lists those packs of an earlier attempt that are in the storage.
+    pub(crate) fn adopt(&mut self, packs: &[PackRecord]) -> Result<()> {
+        if packs.is_empty() {
+            return Ok(());
+        }
+        let there: HashMap<_, _> = self.repository().storage().list(FileKind::Pack)?.into_iter().collect();
+        let is_there = |pack: &&PackRecord| there.get(&FileName::new(FileKind::Pack, pack.id.0)) == Some(&pack.length);
+        self.unindexed.extend(packs.iter().filter(is_there).cloned());
+        self.write_index()
+    }
+
+    /// Returns how many bytes of packs were written.
+    pub(crate) fn bytes_stored(&self) -> u64 {
+        self.bytes_stored
     }
 
     /// Writes what is in no pack yet, and lists all packs.
@@ -65,6 +78,7 @@ impl<'a> Gatherer<'a> {
         self.monitor.storing(&record)?;
         self.repository().storage().write(&FileName::new(FileKind::Pack, record.id.0), &mut Bytes::new(&bytes))?;
         self.monitor.progress(&Progress { bytes_stored: record.length, ..Progress::default() });
+        self.bytes_stored += record.length;
         self.unindexed.push(record);
         let waiting: usize = self.unindexed.iter().map(|pack| pack.blobs.len()).sum();
         if waiting >= INDEX_BLOBS { self.write_index() } else { Ok(()) }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::id::BlobKind;
 use crate::index::Location;
 use crate::lock::Lock;
-use crate::monitor::{ItemFailure, Monitor, PackRecord, PackedBlob, Progress};
+use crate::monitor::{ItemFailure, Monitor, PackedBlob, Progress};
 use crate::pack::Gatherer;
 use crate::repository::Repository;
 use crate::storage::{FileKind, FileName};
@@ -37,8 +37,7 @@ pub fn repack(
     let repository = lock.repository();
     check_removable(repository)?;
     let mut gatherer = Gatherer::new(lock, monitor);
-    gatherer.adopt(adoptable(repository, options)?);
-    gatherer.flush()?;
+    gatherer.adopt(&options.adopt)?;
     let mut used = Used::default();
     let survey = survey(repository, seen, &mut used, &|| gate.check())?;
     let chosen = chosen(repository, &survey, options);
@@ -125,17 +124,6 @@ fn chosen<'s>(repository: &Repository, survey: &'s Survey, options: &PruneOption
     };
     let candidates: Vec<Candidate> = packs.iter().map(candidate).collect();
     choose(&candidates, &bounds).into_iter().map(|at| packs[at]).collect()
-}
-
-/// Returns the packs of an earlier attempt that are there.
-fn adoptable(repository: &Repository, options: &PruneOptions) -> Result<Vec<PackRecord>> {
-    if options.adopt.is_empty() {
-        return Ok(Vec::new());
-    }
-    let there: std::collections::HashMap<_, _> =
-        repository.storage().list(FileKind::Pack)?.into_iter().map(|(name, length)| (name.id, length)).collect();
-    let is_there = |pack: &&PackRecord| there.get(&pack.id.0) == Some(&pack.length);
-    Ok(options.adopt.iter().filter(is_there).cloned().collect())
 }
 
 struct Mover<'a> {

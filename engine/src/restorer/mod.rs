@@ -14,7 +14,7 @@ mod folders;
 mod links;
 mod options;
 mod pipe;
-mod plan;
+pub(crate) mod plan;
 mod preview;
 mod removal;
 mod session;
@@ -103,7 +103,7 @@ fn restore_tree(session: &Session<'_>, selection: &Selection, start: &Start, bou
 }
 
 /// Loads the index; where index files cannot be read, the packs' own headers stand in.
-fn load_index(repository: &Repository, monitor: &dyn Monitor) -> Result<()> {
+pub(crate) fn load_index(repository: &Repository, monitor: &dyn Monitor) -> Result<()> {
     let damaged = repository.load_index()?;
     if damaged.is_empty() {
         return Ok(());

@@ -13,44 +13,49 @@ const GAP_MAX: u64 = 64 * 1024;
 
 /// One read from a pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Read {
-    pub(super) pack: PackId,
-    pub(super) offset: u64,
-    pub(super) length: u64,
-    pub(super) blobs: Vec<NeededBlob>,
+pub(crate) struct Read {
+    pub(crate) pack: PackId,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+    pub(crate) blobs: Vec<NeededBlob>,
 }
 
 /// A blob, and where its contents go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NeededBlob {
-    pub(super) handle: BlobHandle,
-    pub(super) location: Location,
-    pub(super) uses: Vec<Use>,
+pub(crate) struct NeededBlob {
+    pub(crate) handle: BlobHandle,
+    pub(crate) location: Location,
+    pub(crate) uses: Vec<Use>,
 }
 
 /// A place in a file of the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Use {
+pub(crate) struct Use {
     /// Position of the file in the batch.
-    pub(super) file: usize,
+    pub(crate) file: usize,
     /// Where in the file, in bytes.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
 }
 
 /// Gathers what a batch needs.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     blobs: HashMap<BlobId, (Location, Vec<Use>)>,
 }
 
 impl Plan {
     /// Adds a place that a blob goes to.
-    pub(super) fn add(&mut self, id: BlobId, location: Location, place: Use) {
+    pub(crate) fn add(&mut self, id: BlobId, location: Location, place: Use) {
         self.blobs.entry(id).or_insert_with(|| (location, Vec::new())).1.push(place);
     }
 
+    /// Returns how many blobs are needed.
+    pub(crate) fn len(&self) -> usize {
+        self.blobs.len()
+    }
+
     /// Returns the reads, by pack and offset, each range once.
-    pub(super) fn reads(self) -> Vec<Read> {
+    pub(crate) fn reads(self) -> Vec<Read> {
         let needed = |(id, (location, uses))| {
             let handle = BlobHandle { kind: BlobKind::Data, id };
             NeededBlob { handle, location, uses }

@@ -71,7 +71,13 @@ impl Drop for Place {
 }
 
 pub(crate) fn create_options(version: u32) -> CreateOptions {
-    CreateOptions { version, hostname: "host".to_owned(), username: "user".to_owned(), now: Timestamp::UNIX_EPOCH }
+    CreateOptions {
+        version,
+        hostname: "host".to_owned(),
+        username: "user".to_owned(),
+        now: Timestamp::UNIX_EPOCH,
+        cut_like: None,
+    }
 }
 
 pub(crate) fn create(storage: Arc<dyn Storage>, version: u32) -> Arc<Repository> {
