@@ -36,6 +36,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 OPERATIONS = ["full", "nochange", "incr", "dirty", "restore", "check"]
 CORPORA = ["src", "mix", "many"]
+# What the largest turn of one tool takes on the disk.
+ROOM = 12 << 30
 TICK = os.sysconf("SC_CLK_TCK")
 
 # {s} source, {r} repository, {c} the tool's own folder, {o} destination, {t} a name for this backup
@@ -229,6 +231,8 @@ def script(*words):
 
 
 def run_all(args):
+    # Tools run in folders of their own.
+    args.programs, args.work = os.path.abspath(args.programs), os.path.abspath(args.work)
     end = time.monotonic() + args.minutes * 60
     scale, runs = ("2", 1) if args.quick else ("100", args.runs)
     tools = ["backupd"] + [name for name in args.tools.split(",") if name in PEERS and shutil.which(name)]
@@ -251,6 +255,9 @@ def run_all(args):
                     if time.monotonic() > end or (name == "borg" and corpus == "many" and run > 1):
                         print(f"left out: {name} on {corpus} in run {run}", file=sys.stderr)
                         continue
+                    if shutil.disk_usage(args.work).free < ROOM:
+                        print("old trees are removed to make room; for minutes new files are made slowly", file=sys.stderr)
+                        shutil.rmtree(f"{args.work}/old", ignore_errors=True)
                     one_tool(args, name, corpus, run, out)
     shutil.rmtree(f"{args.work}/old", ignore_errors=True)
     print(table(results, args.programs))
