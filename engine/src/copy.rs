@@ -179,7 +179,7 @@ impl<'a> Copier<'a> {
             self.gate.check()?;
             let handle = BlobHandle { kind: BlobKind::Tree, id };
             let bytes = self.from.read_blob(&mut self.opener, &handle)?;
-            let tree = self.from.decode_tree(&id, &bytes)?;
+            let tree = Repository::decode_tree(&id, &bytes, self.opener.limits())?;
             if self.is_missing(&handle) {
                 self.save(handle, &bytes)?;
             }

@@ -240,15 +240,15 @@ impl Repository {
     pub(crate) fn read_tree(&self, opener: &mut Opener, id: &BlobId) -> Result<Tree> {
         let handle = BlobHandle { kind: BlobKind::Tree, id: *id };
         let bytes = self.read_blob(opener, &handle)?;
-        self.decode_tree(id, &bytes)
+        Self::decode_tree(id, &bytes, opener.limits())
     }
 
-    /// Decodes a folder's tree.
+    /// Decodes a folder's tree within these limits.
     ///
     /// # Errors
     /// As [`read_tree`](Self::read_tree).
-    pub(crate) fn decode_tree(&self, id: &BlobId, bytes: &[u8]) -> Result<Tree> {
-        let most = self.blob_limits().folder_entries;
+    pub(crate) fn decode_tree(id: &BlobId, bytes: &[u8], limits: &BlobLimits) -> Result<Tree> {
+        let most = limits.folder_entries;
         Tree::decode_within(bytes, most).map_err(|error| match error {
             TreeError::TooLong => {
                 Error::Limit { what: format!("the folder of tree blob {id}"), limit: format!("{most} entries") }

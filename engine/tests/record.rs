@@ -35,8 +35,8 @@ fn what_changed_is_found_and_what_did_not_is_kept() {
 
 #[test]
 fn an_unchanged_backup_reads_neither_index_nor_tree_however_many_files_there_are() {
-    let cost = |folders: usize| {
-        // Nobody else touches the folders above it.
+    let try_cost = |folders: usize| {
+        // Seldom does anybody else touch the folders above it.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let mut scene = Scene { tree: Tree::new(folder.path().join("source"), Seed(7)), ..Scene::new() };
         scene.tree.file("always there", b"");
@@ -45,16 +45,21 @@ fn an_unchanged_backup_reads_neither_index_nor_tree_however_many_files_there_are
         }
         let memory = MemoryStorage::new();
         scene.repository = create(Arc::new(memory.clone()), 2);
+        let above =
+            || folder.path().ancestors().map(|above| fs::metadata(above).unwrap().modified().unwrap()).collect();
+        let before: Vec<_> = above();
         scene.with_record();
         let recording = RecordingStorage::new(Arc::new(memory));
         scene.repository = open(Arc::new(recording.clone())).unwrap();
         let _ = recording.take();
         let (summary, _) = scene.with_record();
+        (above() == before).then_some(())?;
         assert_eq!((summary.files_unmodified, summary.tree_blobs), (folders as u64 + 1, 0));
         let mut counts = recording.take();
         let _ = counts.remove(&(Operation::Read, FileKind::Lock));
-        counts
+        Some(counts)
     };
+    let cost = |folders| (0..50).find_map(|_| try_cost(folders)).expect("now and then they are left alone");
     let expected = [
         ((Operation::List, FileKind::Lock), 2),
         ((Operation::List, FileKind::Snapshot), 1),
@@ -65,8 +70,9 @@ fn an_unchanged_backup_reads_neither_index_nor_tree_however_many_files_there_are
         ((Operation::Write, FileKind::Snapshot), 1),
         ((Operation::Remove, FileKind::Lock), 1),
     ];
-    assert_eq!(cost(3), expected.into());
-    assert_eq!(cost(300), expected.into());
+    for folders in [3, 300] {
+        assert_eq!(cost(folders), expected.into());
+    }
 }
 
 #[test]
