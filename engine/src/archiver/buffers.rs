@@ -20,8 +20,8 @@ const ROOM: usize = 3 * 1024 * 1024;
 /// Room for a file that is not cut, and the byte behind its end that tells that it is one.
 const SMALL: usize = CHUNK_MIN + 1;
 
-/// What a thread takes beside what is counted here, in bytes: zstd's tables, its stack.
-const THREAD: usize = 1024 * 1024;
+/// What a thread takes beside what is counted here, in bytes: zstd's tables, its stack, what the allocator keeps for it.
+const THREAD: usize = 2 * 1024 * 1024;
 
 /// Memory for chunks that is free.
 pub(super) struct Buffers {
