@@ -56,13 +56,19 @@ fn unchanged(files: u64) -> (BTreeMap<(Operation, FileKind), u64>, u64) {
     // The second run sees for itself that nothing was new any more.
     run(1);
     run(2);
-    let _ = recording.take();
-    let before = ticks();
-    let peak = peak_of(|| assert_eq!(run(3).files_unmodified, files));
-    let after = ticks();
-    let [own, kernel] = [0, 1].map(|at| (after[at] - before[at]) * 10_000_000 / files);
-    eprintln!("scale: {files} files unchanged, {own} ns of processor time each, and {kernel} in the kernel: held");
-    (recording.take(), peak)
+    let look = |minutes| {
+        let _ = recording.take();
+        let (before, mut summary) = (ticks(), None);
+        let peak = peak_of(|| summary = Some(run(minutes)));
+        let summary = summary.unwrap();
+        assert_eq!(summary.files_unmodified, files);
+        let after = ticks();
+        let [own, kernel] = [0, 1].map(|at| (after[at] - before[at]) * 10_000_000 / files);
+        eprintln!("scale: {files} files unchanged, {own} ns of processor time each, and {kernel} in the kernel: held");
+        // The folders above the source belong to others, who may touch them: then there is a tree to be stored.
+        (summary.tree_blobs == 0).then(|| (recording.take(), peak))
+    };
+    (3..60).find_map(look).expect("now and then they are left alone")
 }
 
 #[test]
