@@ -17,9 +17,10 @@ pub(super) fn drop_doubtful(state: &State, job: &mut Job) {
     let is_same = |other: &&Job| matches!(&other.spec, JobSpec::Backup(spec) if BackupSpec { changed: None, ..spec.clone() } == set);
     let ended = || state.ended.values().map(|job| &**job).filter(is_same);
     let has_snapshot = |job: &&Job| job.summary.as_ref().is_some_and(|summary| summary.snapshot.is_some());
-    let last = ended().filter(has_snapshot).max_by_key(|job| job.ended).and_then(began);
-    let came_to_nothing = |job: &Job| !has_snapshot(&job) && job.ended >= last;
-    if last.is_none() || ended().any(came_to_nothing) {
+    let last = ended().filter(has_snapshot).max_by_key(|job| job.ended);
+    // Times alone do not tell: somebody may have set the clock back. Ids grow whatever it says.
+    let is_later = |job: &Job| last.is_none_or(|last| job.ended >= began(last) || job.id > last.id);
+    if last.is_none() || ended().any(|job| !has_snapshot(&job) && is_later(job)) {
         spec.changed = None;
     }
 }
@@ -78,6 +79,18 @@ mod tests {
         assert!(next(false, "/t"));
         assert!(!next(false, "/s"), "still");
         assert!(next(false, "/s"));
+    }
+
+    #[test]
+    fn what_was_named_to_a_job_that_failed_is_not_lost_when_the_clock_is_set_back() {
+        let mut bench = Bench::new(Config::default());
+        let first = bench.submit(hinted("/s"));
+        snapshot(&mut bench, &first);
+        bench.now.wall = bench.now.wall.checked_sub(jiff::SignedDuration::from_hours(5)).unwrap();
+        let failed = bench.submit(hinted("/s"));
+        bench.end(&failed, How::Cancelled, 0);
+        let next = bench.submit(hinted("/s"));
+        assert!(!is_believed(&bench, &next));
     }
 
     /// Of two that wait the younger may go first, and the older may be cancelled while it runs.
