@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use backup_testkit::compare::{Options, compare};
 use backup_testkit::daemon::Daemon;
 use backup_testkit::seed::Seed;
 use backup_testkit::tree::Tree;
@@ -51,4 +52,15 @@ fn what_is_damaged_is_named_first_and_repaired_when_that_is_wanted() {
     daemon.ctl(["verify", "--read-data"]).expect(0);
     let again = daemon.ctl(["repair", "--yes", "--json"]).expect(0).summary();
     assert_eq!(again["repair"]["packs_damaged"], 0, "{again}");
+    the_next_backup_stores_again_what_was_lost(&daemon, &tree);
+}
+
+/// Every file is where it was and as it was; only the repository lacks a piece of one.
+fn the_next_backup_stores_again_what_was_lost(daemon: &Daemon, tree: &Tree) {
+    daemon.ctl(["backup", tree.root().to_str().expect("it is text")]).expect(0);
+    let to = daemon.home().join("restored");
+    daemon.restic().restore("latest", &to);
+    let below = to.join(tree.root().strip_prefix("/").expect("a source is absolute"));
+    compare(tree.root(), &below, &Options::default()).assert_equal();
+    daemon.restic().check();
 }
