@@ -132,6 +132,9 @@ pub const RECORD_DOUBTS_MAX: usize = 10_000;
 /// A backup counts as a major change when so many percent of the files or of the bytes are others than before.
 pub const CHANGE_MAJOR_PERCENT: u64 = 20;
 
+/// So many files with several names are remembered at most while it is added up what a first backup needs: some 50 MB.
+pub const NEED_LINKS_MAX: usize = 1_000_000;
+
 /// After this many runs that looked only where they were told to, one looks at everything.
 pub const HINTED_RUNS_MAX: u64 = 48;
 

@@ -153,6 +153,9 @@ pub trait Monitor: Send + Sync {
     /// Says how much there is to do in all, as soon as that is known: files and bytes.
     fn total(&self, _files: u64, _bytes: u64) {}
 
+    /// Says, once for each run, that the files a first backup has met so far have more bytes than its target has free.
+    fn outgrows(&self, _bytes: u64, _free: u64) {}
+
     /// Names the file that is being worked on.
     fn current(&self, _path: &Path) {}
 

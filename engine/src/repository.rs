@@ -15,7 +15,7 @@ use crate::index::{Index, IndexCache, Location};
 use crate::key::{KeyOwner, find_key, write_key};
 use crate::polynomial::Polynomial;
 use crate::seal::{SealKey, fill_random};
-use crate::storage::{Bytes, FileKind, FileName, Storage};
+use crate::storage::{Bytes, DryLocks, DryStorage, FileKind, FileName, Storage};
 use crate::tree::{Tree, TreeError};
 
 use files::to_json;
@@ -28,6 +28,7 @@ pub struct Repository {
     config: Config,
     index: RwLock<Index>,
     index_cache: Option<IndexCache>,
+    is_dry: bool,
 }
 
 /// What a new repository is to be.
@@ -72,7 +73,7 @@ impl Repository {
         let key_id = write_key(&*storage, &key, password, &owner)?;
         let sealed = key.seal(&to_json(&config)?)?;
         storage.write(&FileName::CONFIG, &mut Bytes::new(&sealed))?;
-        Ok(Arc::new(Self { storage, key_id, key, config, index: RwLock::default(), index_cache: None }))
+        Ok(Arc::new(Self { storage, key_id, key, config, index: RwLock::default(), index_cache: None, is_dry: false }))
     }
 
     /// Returns the same repository with an index of its own, which knows nothing yet.
@@ -91,9 +92,26 @@ impl Repository {
         self.with_cache_of_index(Some(IndexCache::new(folder.to_path_buf(), self.id())))
     }
 
+    /// Returns the same repository for a dry run, with an index of its own: what a backup stores there is counted and
+    /// goes nowhere, nothing is removed, and nothing but locks is written.
+    #[must_use]
+    pub fn for_dry_run(&self, locks: DryLocks) -> Arc<Self> {
+        let storage = Arc::new(DryStorage::new(self.storage.clone(), locks));
+        Arc::new(Self { storage, is_dry: true, ..self.copy(self.index_cache.clone()) })
+    }
+
+    /// Returns whether nothing is stored here.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.is_dry
+    }
+
     fn with_cache_of_index(&self, index_cache: Option<IndexCache>) -> Arc<Self> {
+        Arc::new(self.copy(index_cache))
+    }
+
+    fn copy(&self, index_cache: Option<IndexCache>) -> Self {
         let (storage, key_id, key, config) = (self.storage.clone(), self.key_id, self.key.clone(), self.config.clone());
-        Arc::new(Self { storage, key_id, key, config, index: RwLock::default(), index_cache })
+        Self { storage, key_id, key, config, index: RwLock::default(), index_cache, is_dry: self.is_dry }
     }
 
     /// Opens a repository with a password.
@@ -111,7 +129,7 @@ impl Repository {
         let plain = key.open(&sealed).ok_or_else(|| damaged("it was not sealed with the repository's key"))?;
         let config = Config::decode(&plain).map_err(|problem| damaged(&problem))?;
         config.check(&location)?;
-        Ok(Arc::new(Self { storage, key_id, key, config, index: RwLock::default(), index_cache: None }))
+        Ok(Arc::new(Self { storage, key_id, key, config, index: RwLock::default(), index_cache: None, is_dry: false }))
     }
 
     /// Returns whether there is a repository.

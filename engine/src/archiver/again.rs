@@ -64,6 +64,7 @@ impl Walker<'_, '_, '_> {
             counts.files_unmodified += held.files;
             counts.folders_unmodified += held.folders;
             counts.bytes += held.bytes;
+            counts.bytes_unchanged += held.bytes;
         });
         session.monitor.progress(&Progress {
             files: held.files,

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
+use super::need::Need;
 use super::session::Session;
+use super::walker::is_cache;
 use crate::limits::DEPTH_MAX;
 use crate::snapshot::Snapshot;
+use crate::source::exclude::CACHE_TAG_NAME;
 use crate::source::meta::kind_of;
-use crate::source::walk::{Folder, Identity};
+use crate::source::walk::{Folder, Identity, Stat};
 use crate::tree::NodeKind;
 
 /// Tells the monitor how many files and bytes there are.
@@ -32,7 +35,7 @@ pub(super) fn estimate(
     if walked.recv_timeout(session.options.count_after) != Err(RecvTimeoutError::Timeout) {
         return;
     }
-    let mut count = Count { session, walked, files: 0, bytes: 0 };
+    let mut count = Count { session, walked, files: 0, bytes: 0, need: Need::default() };
     if sources.iter().all(|source| count.source(source)) {
         session.monitor.total(count.files, count.bytes);
     }
@@ -43,6 +46,7 @@ struct Count<'s, 'a> {
     walked: &'s Receiver<Infallible>,
     files: u64,
     bytes: u64,
+    need: Need,
 }
 
 /// A folder that is being counted.
@@ -57,8 +61,7 @@ impl Count<'_, '_> {
     fn source(&mut self, source: &Path) -> bool {
         let Ok(stat) = rustix::fs::lstat(source) else { return true };
         if kind_of(&stat) != NodeKind::Dir {
-            self.files += 1;
-            self.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+            self.file(&stat);
             return true;
         }
         let mut stack = Vec::new();
@@ -85,20 +88,26 @@ impl Count<'_, '_> {
                     let child = frame.folder.open_child(&name);
                     self.push(&mut stack, child, path);
                 }
-                NodeKind::File => {
-                    self.files += 1;
-                    self.bytes += u64::try_from(stat.st_size).unwrap_or(0);
-                }
+                NodeKind::File => self.file(&stat),
                 _ => {}
             }
         }
         true
     }
 
+    fn file(&mut self, stat: &Stat) {
+        self.files += 1;
+        self.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+        self.session.weigh(&mut self.need, stat);
+    }
+
     fn push(&self, stack: &mut Vec<Frame>, folder: std::io::Result<Folder>, path: PathBuf) {
         // Whatever cannot be read is reported by the walk that stores.
         let Ok(folder) = folder else { return };
-        let Ok(listing) = folder.names() else { return };
+        let Ok(mut listing) = folder.names() else { return };
+        if self.session.options.exclude_caches && is_cache(&folder, &listing.names) {
+            listing.names.retain(|name| name == CACHE_TAG_NAME);
+        }
         if stack.len() < DEPTH_MAX {
             stack.push(Frame { folder, path, names: listing.names.into_iter() });
         }

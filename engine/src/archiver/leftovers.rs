@@ -82,7 +82,7 @@ impl Session<'_> {
     /// error: the one that ended the backup is what counts.
     pub(super) fn leave(&self, error: &Error) {
         let mut leftovers = guard(&self.leftovers);
-        if !leftovers.is_wanted {
+        if !leftovers.is_wanted || self.repository.is_dry() {
             return;
         }
         if let Ok((_, Some(id))) = self.write_leftover(&mut leftovers, None)

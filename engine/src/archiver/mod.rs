@@ -15,6 +15,7 @@ mod estimate;
 mod file;
 mod known;
 mod leftovers;
+mod need;
 mod options;
 mod past;
 mod queue;
@@ -54,6 +55,9 @@ use sources::SourceCount;
 /// What cannot be read is reported to the monitor and left out; the rest is stored. The lock must be held since before
 /// the call: everything the snapshot relies on is looked up here, under it. A backup without a whole snapshot before it
 /// leaves one of what it has when it is interrupted, if the options give tags for that.
+///
+/// With the lock of a repository [for a dry run](crate::Repository::for_dry_run) all the same is done, and nothing is
+/// stored or recorded: the summary says what would be, without the id of a snapshot.
 ///
 /// # Errors
 /// [`Cancelled`](crate::Error::Cancelled) and [`Suspended`](crate::Error::Suspended) when the gate says so; what was
@@ -126,6 +130,6 @@ fn commit<'p>(
     repository.write_file(FileKind::Snapshot, &sealed)?;
     monitor.progress(&Progress { bytes_stored: sealed.len() as u64, ..Progress::default() });
     summary.bytes_stored += sealed.len() as u64;
-    summary.snapshot = Some(SnapshotId::of(&sealed));
+    summary.snapshot = (!repository.is_dry()).then(|| SnapshotId::of(&sealed));
     Ok(summary)
 }

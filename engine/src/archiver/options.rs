@@ -80,6 +80,8 @@ pub struct BackupOptions {
     pub memory: usize,
     /// How long a first backup takes before it is counted how much there is to do: a short one need not know.
     pub count_after: Duration,
+    /// How many bytes the target has free, if that is known: when a first backup finds more than that, the monitor is told.
+    pub room: Option<u64>,
     /// Packs that an interrupted attempt named before it stored them.
     pub adopt: Vec<PackRecord>,
 }
@@ -159,7 +161,9 @@ pub struct BackupSummary {
     pub folders: u64,
     /// Bytes of files that were looked at.
     pub bytes: u64,
-    /// By how much the repository grew.
+    /// Of these, bytes that were read; the other files are known to be as they were.
+    pub bytes_read: u64,
+    /// By how much the repository grew: packs, index and snapshot.
     pub bytes_stored: u64,
     /// Items that could not be stored, or not wholly.
     pub failed: u64,
@@ -181,6 +185,10 @@ pub struct BackupSummary {
     pub tree_blobs: u64,
     /// Bytes of new blobs.
     pub bytes_added: u64,
+    /// New packs, which hold these compressed and sealed.
+    pub packs: u64,
+    /// Bytes of new packs.
+    pub pack_bytes: u64,
     /// Whether only what the caller named as changed was looked at.
     pub hinted: bool,
     /// Folders that had changed although the caller did not name them, found by looking at everything.
@@ -194,6 +202,7 @@ impl BackupSummary {
             files: counts.files(),
             folders: counts.folders_new + counts.folders_changed + counts.folders_unmodified,
             bytes: counts.bytes,
+            bytes_read: counts.bytes.saturating_sub(counts.bytes_unchanged),
             bytes_stored: added.bytes_stored,
             failed: counts.failed,
             files_new: counts.files_new,
@@ -205,6 +214,8 @@ impl BackupSummary {
             data_blobs: added.data,
             tree_blobs: added.trees,
             bytes_added: added.bytes,
+            packs: added.packs,
+            pack_bytes: added.pack_bytes,
             hinted: false,
             hints_missed: counts.hints_missed,
         }

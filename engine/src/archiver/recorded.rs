@@ -58,7 +58,9 @@ impl Recorded {
         let key = key(repository, options, roots);
         let list = |kind| Ok::<_, crate::Error>(Known::list(&repository.storage().list(kind)?));
         let known = [list(FileKind::Index)?, list(FileKind::Pack)?];
-        let record = Record::open(folder, &key).filter(|record| {
+        // A dry run must not keep the record from a backup.
+        let open = if repository.is_dry() { Record::peek } else { Record::open };
+        let record = open(folder, &key).filter(|record| {
             let head = &record.head;
             let is_there = |(wanted, there): (&Vec<Known>, &Vec<Known>)| Known::are_all_in(wanted, there);
             use_it

@@ -14,6 +14,7 @@ use super::buffers::Buffers;
 
 use super::building::Building;
 use super::leftovers::Leftovers;
+use super::need::Room;
 use super::past::Past;
 use super::recorded::Recorded;
 use crate::chunker::Chunker;
@@ -55,6 +56,7 @@ pub(super) struct Session<'a> {
     pub(super) leftovers: Mutex<Leftovers>,
     pub(super) again: Again<'a>,
     pub(super) lock: &'a Lock,
+    pub(super) room: Option<Room>,
     pub(super) recorded: Recorded,
     /// The top's tree, or the first error of any thread.
     pub(super) end: (Sender<Result<BlobId>>, Receiver<Result<BlobId>>),
@@ -70,6 +72,8 @@ pub(super) struct Counts {
     pub(super) folders_changed: u64,
     pub(super) folders_unmodified: u64,
     pub(super) bytes: u64,
+    /// Of these, bytes of files that were not read.
+    pub(super) bytes_unchanged: u64,
     pub(super) failed: u64,
     /// Sources, and entries in them, that were stored or opened.
     pub(super) entries: u64,
@@ -87,6 +91,7 @@ impl Counts {
         self.folders_changed += more.folders_changed;
         self.folders_unmodified += more.folders_unmodified;
         self.bytes += more.bytes;
+        self.bytes_unchanged += more.bytes_unchanged;
         self.failed += more.failed;
         self.entries += more.entries;
         self.hints_missed += more.hints_missed;
@@ -131,6 +136,7 @@ impl<'a> Session<'a> {
             top: OnceLock::new(),
             leftovers: Mutex::new(Leftovers::new(lock, options, past)),
             again: Again::new(options, past),
+            room: Room::new(options, past, lock.repository().is_dry()),
             lock,
             recorded,
             end: unbounded(),

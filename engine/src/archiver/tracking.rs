@@ -73,6 +73,9 @@ impl<'s> Tracking<'s> {
             }
         }
         session.say_missed(tracking.changes.missed, tracking.changes.example.take());
+        if session.repository.is_dry() {
+            return Ok(tracking);
+        }
         match Recorder::begin(folder, *key, tracking.record) {
             Ok(recorder) => tracking.recording = Some(Recording { recorder, sources: BTreeMap::new() }),
             Err(error) => session.say_unrecorded(&error),
@@ -188,6 +191,7 @@ impl Walker<'_, '_, '_> {
             counts.files_unmodified += totals.files;
             counts.folders_unmodified += totals.folders;
             counts.bytes += totals.bytes;
+            counts.bytes_unchanged += totals.bytes;
         });
         self.session.monitor.progress(&Progress {
             files: totals.files,

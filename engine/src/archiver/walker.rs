@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::building::{Building, Slot};
 use super::file::{FileTask, unreadable};
 use super::known::Known;
+use super::need::Need;
 use super::queue::Queue;
 use super::roots::Roots;
 use super::session::Session;
@@ -41,6 +42,7 @@ pub(super) struct Walker<'w, 's, 'a> {
     /// The source that is being walked.
     pub(super) source: usize,
     left_out: bool,
+    need: Need,
 }
 
 /// A folder that is being walked.
@@ -89,6 +91,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
             tracking: Tracking::default(),
             source: 0,
             left_out: false,
+            need: Need::default(),
         })
     }
 
@@ -176,6 +179,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
         let count = &mut self.sources[self.source];
         count.files += 1;
         count.bytes += node.size;
+        self.session.weigh(&mut self.need, &entry.stat);
         let before = entry.before.filter(|before| before.kind == NodeKind::File);
         let is_named = self.session.again.names(&entry.path);
         if let Some(before) = before.as_ref().filter(|before| !is_named && self.is_unchanged(before, &node)) {
@@ -184,6 +188,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
             counts.entries += 1;
             counts.files_unmodified += 1;
             counts.bytes += node.size;
+            counts.bytes_unchanged += node.size;
             progress.add(&Progress { files: 1, bytes: node.size, bytes_unchanged: node.size, ..Progress::default() });
             return slot.fill(Some(&unchanged), self.worker);
         }
@@ -274,7 +279,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
 }
 
 /// Returns whether a folder is marked as a cache.
-fn is_cache(folder: &Folder, names: &[OsString]) -> bool {
+pub(super) fn is_cache(folder: &Folder, names: &[OsString]) -> bool {
     let tag = OsStr::new(CACHE_TAG_NAME);
     if names.binary_search_by(|name| name.as_bytes().cmp(tag.as_bytes())).is_err() {
         return false;

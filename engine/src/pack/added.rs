@@ -9,6 +9,10 @@ pub(crate) struct Blobs {
     pub(crate) bytes: u64,
     /// Of those, bytes of data.
     pub(crate) data_bytes: u64,
+    /// Packs.
+    pub(crate) packs: u64,
+    /// Bytes of these.
+    pub(crate) pack_bytes: u64,
     /// Bytes as they are stored, with all that is around them.
     pub(crate) bytes_stored: u64,
 }

@@ -218,7 +218,10 @@ impl<'a> BlobSaver<'a> {
         let _place = pack.place.take();
         let (bytes, blobs) = pack.finish(self.repository)?;
         let record = PackRecord { id: PackId::of(&bytes), length: bytes.len() as u64, blobs };
-        self.monitor.storing(&record)?;
+        // A pack of a dry run is nowhere, and nobody shall look for it after a crash.
+        if !self.repository.is_dry() {
+            self.monitor.storing(&record)?;
+        }
         let name = FileName::new(FileKind::Pack, record.id.0);
         let mut body = GatedBody { bytes: Bytes::new(&bytes), gate: self.gate };
         self.repository.storage().write(&name, &mut body)?;
@@ -250,6 +253,8 @@ impl<'a> BlobSaver<'a> {
         added.bytes += contents;
         // Data and trees go to packs of their own.
         added.data_bytes += if trees == 0 { contents } else { 0 };
+        added.packs += 1;
+        added.pack_bytes += record.length;
         added.bytes_stored += record.length;
         self.monitor.progress(&Progress { bytes_stored: record.length, ..Progress::default() });
     }
@@ -281,7 +286,9 @@ impl<'a> BlobSaver<'a> {
         self.listed(&packs, IndexId::of(&sealed));
         guard(&self.added).bytes_stored += sealed.len() as u64;
         self.monitor.progress(&Progress { bytes_stored: sealed.len() as u64, ..Progress::default() });
-        self.monitor.indexed();
+        if !self.repository.is_dry() {
+            self.monitor.indexed();
+        }
         Ok(())
     }
 }

@@ -43,6 +43,14 @@ impl Record {
         (data.metadata().ok()?.len() >= head.length).then_some(Self { head, data })
     }
 
+    /// Opens the record of a key to read it only, also beside somebody who goes on from it: what a head names is never
+    /// changed, and what is appended behind that is not looked at.
+    pub(crate) fn peek(folder: &Path, key: &[u8; 32]) -> Option<Self> {
+        let head = Head::decode(&fs::read(head_path(folder, key)).ok()?).filter(|head| head.key == *key)?;
+        let data = File::open(data_path(folder, key, head.data)).ok()?;
+        (data.metadata().ok()?.len() >= head.length).then_some(Self { head, data })
+    }
+
     /// Reads a folder's block; `None` if it is not what was written.
     pub(crate) fn read(&self, child: &Child) -> Option<Block> {
         read_block(&self.data, self.head.length, child)

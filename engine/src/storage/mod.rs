@@ -10,10 +10,13 @@
 //!
 //! Throttling, retrying and counting are wrappers; see [`Body`] for why the contents of a file are pulled in slices.
 
+mod dry;
 mod local;
 mod memory;
 mod temporary;
 
+pub use dry::DryLocks;
+pub(crate) use dry::DryStorage;
 pub use local::{LocalStorage, Step, StepHook};
 pub use memory::MemoryStorage;
 
