@@ -20,6 +20,7 @@ pub(crate) fn outcome(job: &Job, summary: &JobSummary, notices: &[String]) -> Ve
     lines.extend(summary.prune.iter().flat_map(room));
     lines.extend(summary.repair.iter().flat_map(|report| repair::steps(report)));
     lines.extend(summary.hints.and_then(looked));
+    lines.extend(summary.estimate.iter().flat_map(|found| estimate::found(job, summary, found)));
     lines.extend(summary.verify.iter().flat_map(|report| verify::found(report)));
     lines.extend(missing(job, summary));
     lines.extend(notices.iter().map(|notice| format!("Note: {}", sentence(notice))));
@@ -125,6 +126,7 @@ fn missing(job: &Job, summary: &JobSummary) -> Vec<String> {
         return Vec::new();
     }
     let mut lines = vec![match job.kind {
+        JobKind::Backup if summary.estimate.is_some() => "Not looked at, or not wholly:".to_owned(),
         JobKind::Backup => "Not in this snapshot, or not whole:".to_owned(),
         JobKind::Restore => "Not restored, or not wholly:".to_owned(),
         JobKind::Forget => "Not forgotten:".to_owned(),
@@ -163,6 +165,7 @@ fn next_steps(job: &Job, summary: &JobSummary) -> Vec<String> {
     let id = &job.id;
     let name = summary.failed.first().and_then(|item| name_of(&item.path.to_string())).unwrap_or("NAME".to_owned());
     let steps = match (summary.state, job.kind) {
+        (JobState::Partial, JobKind::Backup) if summary.estimate.is_some() => return Vec::new(),
         (JobState::Partial, JobKind::Backup) => [
             format!("Mend the cause, then `backupctl retry {id}`: it looks at these items only."),
             "Leave them out for good: add them to the plan's `exclude`, or back up with `--exclude`.".to_owned(),
@@ -251,6 +254,7 @@ pub(crate) fn empty_summary(job: &JobId, state: JobState) -> JobSummary {
         copy: None,
         hints: None,
         verify: None,
+        estimate: None,
     }
 }
 
@@ -258,6 +262,7 @@ fn capital(word: &str) -> String {
     sentence(word).trim_end_matches('.').to_owned()
 }
 
+mod estimate;
 mod repair;
 mod verify;
 

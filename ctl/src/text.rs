@@ -2,25 +2,9 @@
 
 use backup_proto::job::Progress;
 use backup_proto::path::WirePath;
+pub(crate) use backup_proto::size::size;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-
-/// Says a size: `0 B`, `1.5 KiB`, `20.0 MiB`.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    // The unit is chosen after rounding, so that nothing reads "1024.0 KiB".
-    let mut tenths = u128::from(bytes) * 10;
-    let mut unit = 0;
-    tenths = (tenths + 512) / 1024;
-    while tenths >= 10240 {
-        tenths = (tenths + 512) / 1024;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-}
 
 /// Says a duration in its two largest units: `6 s`, `2 min 5 s`, `1 h 3 min`, `2 d 4 h`.
 pub(crate) fn duration(seconds: u64) -> String {

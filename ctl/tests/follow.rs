@@ -191,6 +191,17 @@ fn arguments_reach_the_daemon_as_they_were_meant() {
 }
 
 #[test]
+fn a_dry_run_of_a_backup_is_asked_for_as_such_and_never_of_a_daemon_that_would_make_a_backup() {
+    let house = ending("succeeded", 0);
+    house.run(&["backup", "/d", "-n"]);
+    assert_eq!(house.daemon.asked("job.submit")[0]["spec"]["dry_run"], true);
+    let old = House::with(Vec::new(), |daemon, method, _| Reply::Result(common_answer(daemon, method)));
+    let ended = old.run(&["backup", "/d", "--dry-run"]);
+    assert!(ended.code == 2 && ended.err.contains("too old for a dry run"), "{ended:?}");
+    assert_eq!(old.daemon.asked("job.submit"), Vec::<Value>::new());
+}
+
+#[test]
 fn a_dry_run_shows_what_would_be_done() {
     let house = House::new(|daemon, method, _| {
         let mut restored = detail("succeeded", 0);

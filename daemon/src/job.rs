@@ -184,13 +184,7 @@ impl Job {
     pub fn title(&self) -> String {
         let target = self.target.as_deref().unwrap_or("its target");
         match &self.spec {
-            JobSpec::Backup(spec) => {
-                let what = match &spec.plan {
-                    Some(plan) => format!("plan {plan}"),
-                    None => joined(spec.sources.iter().map(ToString::to_string)),
-                };
-                format!("{what} to {target}")
-            }
+            JobSpec::Backup(spec) => title::backup(spec, target),
             JobSpec::Restore(spec) => {
                 let what = joined(spec.items.iter().map(|item| match &item.inside {
                     Some(path) => format!("{}:{path}", item.snapshot.snapshot),
@@ -262,7 +256,7 @@ fn clip(mut title: String) -> String {
     title
 }
 
-fn joined(names: impl Iterator<Item = String>) -> String {
+pub(crate) fn joined(names: impl Iterator<Item = String>) -> String {
     const NAMED: usize = 3;
     let names: Vec<String> = names.collect();
     let text = names[..names.len().min(NAMED)].join(", ");

@@ -1,7 +1,9 @@
 //! What a worker hands back: how an attempt ended and what it has done.
 
 use backup_proto::error::Class;
-use backup_proto::job::{CopyReport, FailedItem, HintsReport, JobError, PruneReport, RepairReport, VerifyReport};
+use backup_proto::job::{
+    BackupEstimate, CopyReport, FailedItem, HintsReport, JobError, PruneReport, RepairReport, VerifyReport,
+};
 
 use crate::store::Shortage;
 
@@ -52,6 +54,8 @@ pub struct Totals {
     pub copy: Option<CopyReport>,
     /// What a backup made of the caller's word on what has changed.
     pub hints: Option<HintsReport>,
+    /// What a dry run of a backup has found.
+    pub estimate: Option<Box<BackupEstimate>>,
     /// What a check looked at.
     pub verify: Option<Box<VerifyReport>>,
 }

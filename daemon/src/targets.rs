@@ -3,6 +3,7 @@
 //! The rule that everything here serves: a repository that the daemon has known is never made anew. What is not
 //! there is absent. Only the default target is made by itself, and only when no trace of an earlier one is on record.
 
+mod dry;
 mod error;
 mod keys;
 mod known;
@@ -22,6 +23,7 @@ use backup_engine::repository::CreateOptions;
 use backup_engine::{Error as EngineError, Repository};
 use backup_proto::target::TargetState;
 
+pub use dry::{DryTarget, Room};
 pub use error::TargetError;
 
 use crate::clock::Clock;

@@ -1,6 +1,17 @@
 //! What jobs are about, in words, where that takes more than a line.
 
-use backup_proto::spec::{CopySpec, ReadPart, VerifySpec};
+use backup_proto::spec::{BackupSpec, CopySpec, ReadPart, VerifySpec};
+
+use crate::job::joined;
+
+/// Says what a backup saves, or would.
+pub(crate) fn backup(spec: &BackupSpec, target: &str) -> String {
+    let what = match &spec.plan {
+        Some(plan) => format!("plan {plan}"),
+        None => joined(spec.sources.iter().map(ToString::to_string)),
+    };
+    if spec.dry_run { format!("what {what} would add to {target}") } else { format!("{what} to {target}") }
+}
 
 /// Says what a check looks at.
 pub(crate) fn verify(spec: &VerifySpec, target: &str) -> String {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::estimate::BackupEstimate;
 pub use crate::outcome::{
     CopyReport, FailedItem, HintsReport, JobError, JobSummary, PlannedAction, PlannedItem, Progress, PruneReport,
     SUMMARY_FAILED_MAX,

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, ErrorData};
+use crate::estimate::BackupEstimate;
 use crate::job::{JobId, JobState};
 use crate::path::WirePath;
 use crate::repair::RepairReport;
@@ -109,13 +110,13 @@ pub struct JobSummary {
     pub job: JobId,
     /// Its final state.
     pub state: JobState,
-    /// The snapshot that was made or restored.
+    /// The snapshot that was made or restored; a dry run makes none.
     pub snapshot: Option<String>,
     /// Files done; of a `forget`, snapshots removed; of a `copy`, snapshots that are there now.
     pub files: u64,
     /// Backup: source bytes looked at. Restore: bytes now right in the destination.
     pub bytes: u64,
-    /// By how much the repository grew; 0 for a restore.
+    /// By how much the repository grew, or in a dry run of a backup would grow; 0 for a restore.
     pub bytes_stored: u64,
     /// Items that could not be done.
     pub failed_count: u64,
@@ -141,6 +142,9 @@ pub struct JobSummary {
     /// What became of the caller's word on what has changed, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hints: Option<HintsReport>,
+    /// What a dry run of a backup has found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Box<BackupEstimate>>,
 }
 
 /// What a copy has done.

@@ -33,6 +33,12 @@ pub enum JobSpec {
 }
 
 impl JobSpec {
+    /// Returns whether it is a backup that stores something: a dry run counts as none.
+    #[must_use]
+    pub fn stores_a_snapshot(&self) -> bool {
+        matches!(self, Self::Backup(spec) if !spec.dry_run)
+    }
+
     /// Returns the kind of the job.
     #[must_use]
     pub fn kind(&self) -> JobKind {
@@ -74,6 +80,10 @@ pub struct BackupSpec {
     /// nothing else is looked at, except now and then. Absent: everything is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<Vec<WirePath>>,
+    /// Store nothing; the summary's `estimate` says what would be stored and whether there is room. A daemon without the
+    /// ability [`BACKUP_DRY_RUN`](crate::version::BACKUP_DRY_RUN) does not know this field and makes a backup.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// A restore of one or more parts of snapshots.

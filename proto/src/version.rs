@@ -8,6 +8,9 @@ use crate::error::{ErrorKind, RpcError};
 /// The versions of the protocol that this library speaks.
 pub const SUPPORTED: VersionRange = VersionRange { min: 1, max: 1 };
 
+/// The ability to make dry runs of backups.
+pub const BACKUP_DRY_RUN: &str = "backup_dry_run";
+
 /// A range of protocol versions, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VersionRange {

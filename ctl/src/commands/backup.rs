@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use backup_proto::params::{JobSubmit, PlanList};
 use backup_proto::path::WirePath;
 use backup_proto::spec::{BackupSpec, JobSpec};
+use backup_proto::version::BACKUP_DRY_RUN;
 use clap::Args;
 
 use backup_proto::error::Exit;
@@ -30,6 +31,7 @@ use crate::session::Session;
   backupctl backup ~/Pictures ./notes   two folders, to the default target
   backupctl backup ~ --exclude '*.tmp' --tag before-upgrade --reason 'before the upgrade'
   backupctl backup / --one-file-system --target nas --detach
+  backupctl backup ~ --dry-run          how much would be stored, and does it fit?
   backupctl backup mail --changed ~/Mail/inbox --changed ~/Mail/sent")]
 pub(crate) struct Backup {
     /// Plans, or files and folders.
@@ -63,6 +65,9 @@ pub(crate) struct Backup {
     /// The same for each line of this file, or for what ends with a zero byte if there is one; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     changed_from: Option<PathBuf>,
+    /// Store nothing; say how much would be stored, and whether the target has room for it.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
     #[command(flatten)]
     queueing: Queueing,
 }
@@ -76,6 +81,13 @@ enum Wanted {
 
 impl Backup {
     pub(crate) fn run(&self, session: &mut Session) -> Result<Exit, Failure> {
+        let welcome = session.client.connection().welcome();
+        if self.dry_run && !welcome.capabilities.iter().any(|ability| ability == BACKUP_DRY_RUN) {
+            let server = &welcome.server;
+            let problem =
+                format!("{server} is too old for a dry run and would make a backup; restart it after the upgrade");
+            return Err(Failure::Usage(problem));
+        }
         let common = BackupSpec {
             target: self.target.clone(),
             tags: self.tags.clone(),
@@ -84,6 +96,7 @@ impl Backup {
             one_file_system: self.one_file_system,
             host: self.host.clone(),
             changed: self.changed()?,
+            dry_run: self.dry_run,
             ..BackupSpec::default()
         };
         let specs: Vec<BackupSpec> = match self.wanted(session)? {

@@ -63,6 +63,7 @@ impl Plan {
                     vec![
                         format!("Added the plan {name} to {}.", added.config),
                         format!("Run it now with `backupctl backup {name}`."),
+                        format!("How much it will store, and whether that fits: `backupctl backup {name} --dry-run`."),
                     ]
                 })?;
             }

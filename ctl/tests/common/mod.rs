@@ -34,6 +34,8 @@ pub(crate) struct Daemon {
     pub(crate) calls: Mutex<Vec<(String, Value)>>,
     /// The connection that watches events, once there is one.
     watcher: Mutex<Option<UnixStream>>,
+    /// What it can do beside what every daemon can.
+    capabilities: Vec<&'static str>,
 }
 
 impl Daemon {
@@ -68,8 +70,16 @@ pub(crate) struct House {
 impl House {
     /// Starts a daemon that answers by a script.
     pub(crate) fn new(script: impl Fn(&Daemon, &str, &Value) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(vec!["backup_dry_run"], script)
+    }
+
+    /// Starts a daemon that can do this much.
+    pub(crate) fn with(
+        capabilities: Vec<&'static str>,
+        script: impl Fn(&Daemon, &str, &Value) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let daemon = Arc::new(Daemon { calls: Mutex::default(), watcher: Mutex::default() });
+        let daemon = Arc::new(Daemon { calls: Mutex::default(), watcher: Mutex::default(), capabilities });
         let listener = UnixListener::bind(folder.path().join("d.sock")).unwrap();
         let (served, script): (_, Arc<Script>) = (Arc::clone(&daemon), Arc::new(script));
         thread::spawn(move || {
@@ -155,7 +165,11 @@ fn serve(daemon: &Daemon, script: &Script, stream: &UnixStream) {
         let call: Value = serde_json::from_str(&line).unwrap();
         let (id, method) = (&call["id"], call["method"].as_str().unwrap());
         if method == "hello" {
-            answer(id, "result", json!({"protocol": 1, "server": "scripted", "instance_id": "i"}));
+            answer(
+                id,
+                "result",
+                json!({"protocol": 1, "server": "scripted", "instance_id": "i", "capabilities": daemon.capabilities}),
+            );
             continue;
         }
         if method == "events.subscribe" {

@@ -8,7 +8,7 @@ use backup_proto::event::Subscribed;
 use backup_proto::line::{Id, LineSplitter, Message, decode};
 use backup_proto::message::Request;
 use backup_proto::params::{BulkOpen, BulkOpened, EventsSubscribe, Hello};
-use backup_proto::version::{SUPPORTED, Welcome};
+use backup_proto::version::{BACKUP_DRY_RUN, SUPPORTED, Welcome};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -153,7 +153,7 @@ impl Session {
             protocol,
             server: format!("backupd {}", self.server.about.version),
             instance_id: self.server.about.instance_id.clone(),
-            capabilities: Vec::new(),
+            capabilities: vec![BACKUP_DRY_RUN.to_owned()],
         })
     }
 

@@ -34,7 +34,7 @@ pub use checkpoint::Contents;
 use disk::Disk;
 pub use frame::Change;
 pub(crate) use frame::check as check_journal;
-pub use room::Shortage;
+pub use room::{Shortage, kept_free};
 pub use version::CURRENT as STATE_VERSION;
 
 use crate::error::{Error, Result};

@@ -61,6 +61,11 @@ struct Space {
     total: u64,
 }
 
+/// Returns how many bytes of a folder's disk are to stay free: with less, no job runs.
+pub fn kept_free(folder: &Path) -> u64 {
+    Space::of(folder).map_or(0, Space::free_min)
+}
+
 impl Space {
     fn of(folder: &Path) -> io::Result<Self> {
         let stat = rustix::fs::statvfs(folder)?;

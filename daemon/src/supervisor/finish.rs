@@ -92,5 +92,6 @@ fn summary(job: &Job, totals: Totals, error: Option<JobError>) -> JobSummary {
         copy: totals.copy,
         hints: totals.hints.filter(|_| has_hints),
         verify: totals.verify,
+        estimate: totals.estimate,
     }
 }

@@ -50,7 +50,8 @@ pub(super) fn specs(state: &State, spec: &ForgetSpec) -> Result<Vec<(JobSpec, Op
 pub(super) fn queue_after(state: &mut State, step: &mut Step, backup: &JobId, now: Timestamp) {
     let Some(job) = state.job(backup) else { return };
     let left_a_snapshot = matches!(job.state, JobState::Succeeded | JobState::Partial);
-    let (JobSpec::Backup(_), Some(plan), Some(target), true) = (&job.spec, &job.plan, &job.target, left_a_snapshot)
+    let (true, Some(plan), Some(target), true) =
+        (job.spec.stores_a_snapshot(), &job.plan, &job.target, left_a_snapshot)
     else {
         return;
     };
@@ -71,6 +72,7 @@ pub(super) fn queue_after(state: &mut State, step: &mut Step, backup: &JobId, no
 
 #[cfg(test)]
 mod tests {
+    use backup_proto::spec::BackupSpec;
     use backup_proto::target::Keep;
 
     use super::*;
@@ -128,6 +130,23 @@ mod tests {
         let first = bench.workers.keys().next().unwrap().clone();
         bench.end(&first, How::Done, 0);
         assert!(forgets(&bench).is_empty());
+    }
+
+    /// S2.15: a prediction changes nothing about when a plan runs and what it keeps.
+    #[test]
+    fn a_dry_run_of_a_plan_is_not_its_run() {
+        let mut bench = Bench::new(keeping());
+        let first = bench.workers.keys().next().unwrap().clone();
+        bench.end(&first, How::Cancelled, 0);
+        let spec = BackupSpec { plan: Some("docs".into()), dry_run: true, ..BackupSpec::default() };
+        let dry = bench.submit(JobSpec::Backup(spec));
+        bench.pass(std::time::Duration::from_secs(3600));
+        let is_real = |job: &&std::sync::Arc<Job>| job.spec.stores_a_snapshot();
+        assert_eq!(bench.state.active.values().filter(is_real).count(), 1, "the plan comes due beside it");
+        bench.end(&dry, How::Done, 0);
+        assert!(!bench.state.successes.contains_key("docs"), "nothing was saved");
+        assert!(forgets(&bench).is_empty(), "and nothing goes for it");
+        bench.check();
     }
 
     #[test]

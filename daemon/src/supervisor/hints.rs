@@ -13,7 +13,8 @@ use crate::job::Job;
 /// snapshot was begun.
 pub(super) fn drop_doubtful(state: &State, job: &mut Job) {
     let JobSpec::Backup(spec) = &mut job.spec else { return };
-    let set = BackupSpec { changed: None, ..spec.clone() };
+    // A dry run believes what a backup would; one that has ended has looked at nothing for the next one.
+    let set = BackupSpec { changed: None, dry_run: false, ..spec.clone() };
     let is_same = |other: &&Job| matches!(&other.spec, JobSpec::Backup(spec) if BackupSpec { changed: None, ..spec.clone() } == set);
     let ended = || state.ended.values().map(|job| &**job).filter(is_same);
     let has_snapshot = |job: &&Job| job.summary.as_ref().is_some_and(|summary| summary.snapshot.is_some());
@@ -91,6 +92,31 @@ mod tests {
         bench.end(&failed, How::Cancelled, 0);
         let next = bench.submit(hinted("/s"));
         assert!(!is_believed(&bench, &next));
+    }
+
+    /// S2.15: a dry run says what a backup would store, and is none.
+    #[test]
+    fn a_dry_run_believes_what_a_backup_would_and_neither_uses_up_nor_spoils_what_was_named() {
+        let mut bench = Bench::new(Config::default());
+        let dry = || {
+            let JobSpec::Backup(spec) = hinted("/s") else { unreachable!("it is one") };
+            JobSpec::Backup(BackupSpec { dry_run: true, ..spec })
+        };
+        let first = bench.submit(dry());
+        assert!(!is_believed(&bench, &first), "there is no snapshot yet");
+        bench.end(&first, How::Done, 0);
+        let first = bench.submit(hinted("/s"));
+        assert!(!is_believed(&bench, &first), "a dry run has left none");
+        snapshot(&mut bench, &first);
+        for how in [How::Done, How::Cancelled] {
+            bench.pass(Duration::from_secs(10));
+            let dry = bench.submit(dry());
+            assert!(is_believed(&bench, &dry));
+            bench.end(&dry, how, 0);
+        }
+        bench.pass(Duration::from_secs(10));
+        let next = bench.submit(hinted("/s"));
+        assert!(is_believed(&bench, &next), "what came of dry runs is nothing to a backup");
     }
 
     /// Of two that wait the younger may go first, and the older may be cancelled while it runs.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backup_proto::job::{JobId, JobKind, JobState, Priority};
+use backup_proto::job::{JobId, JobState, Priority};
 use backup_proto::spec::{BackupSpec, JobSpec};
 use jiff::Timestamp;
 
@@ -39,9 +39,8 @@ pub(super) fn queue_due(state: &mut State, step: &mut Step, now: Timestamp) -> O
 
 /// Notes when a job of a plan has left a usable snapshot.
 pub(super) fn note_success(state: &mut State, step: &mut Step, id: &JobId, now: Timestamp) {
-    let is_success = |job: &&Arc<Job>| {
-        job.spec.kind() == JobKind::Backup && matches!(job.state, JobState::Succeeded | JobState::Partial)
-    };
+    let is_success =
+        |job: &&Arc<Job>| job.spec.stores_a_snapshot() && matches!(job.state, JobState::Succeeded | JobState::Partial);
     let Some(job) = state.job(id).filter(is_success) else { return };
     let Some(plan) = job.plan.clone() else { return };
     step.changes.push(Change::set(format!("{SUCCESS}{plan}"), json(&now)));
@@ -85,8 +84,7 @@ fn set_last(state: &mut State, step: &mut Step, name: &str, now: Timestamp) {
 /// Queues a plan for one target, unless it is in the queue already.
 fn queue_one(state: &mut State, step: &mut Step, plan: &str, target: &str, now: Timestamp) {
     let is_there = |job: &Job| {
-        let is_backup = job.spec.kind() == JobKind::Backup;
-        is_backup && job.plan.as_deref() == Some(plan) && job.target.as_deref() == Some(target)
+        job.spec.stores_a_snapshot() && job.plan.as_deref() == Some(plan) && job.target.as_deref() == Some(target)
     };
     if state.active.values().any(|job| is_there(job)) {
         return;

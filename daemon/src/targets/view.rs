@@ -149,7 +149,7 @@ fn is_same_device(folder: &Path, sources: &[PathBuf]) -> bool {
 }
 
 /// Returns the bytes that are free for this user on a folder's device.
-fn free_bytes(folder: &Path) -> Option<u64> {
+pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(nearest_existing(folder)).ok()?;
     stat.f_bavail.checked_mul(stat.f_frsize)
 }

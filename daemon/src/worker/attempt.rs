@@ -8,7 +8,7 @@ use backup_proto::job::JobError;
 use backup_proto::spec::JobSpec;
 
 use super::reporter::Reporter;
-use super::{backup, copy, forget, prune, repair, restore, verify};
+use super::{backup, copy, estimate, forget, prune, repair, restore, verify};
 use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::job::{Ended, How, Job, Totals};
@@ -81,6 +81,7 @@ pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox)
         Err(error) => return Ended { how: how(&Failure::State(error), context), totals: Totals::default() },
     };
     let result = match &job.spec {
+        JobSpec::Backup(spec) if spec.dry_run => estimate::run(job, spec, context, gate, &reporter),
         JobSpec::Backup(spec) => backup::run(job, spec, adopt, context, gate, &reporter),
         JobSpec::Restore(spec) => restore::run(job, spec, context, gate, &reporter),
         JobSpec::Verify(spec) => verify::run(job, spec, context, gate, &reporter),

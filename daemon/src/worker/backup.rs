@@ -52,6 +52,8 @@ pub(super) fn run(
     options.description.clone_from(&job.reason);
     // The default target may have been made just now; what it stands on is told apart from here on.
     options.never = context.targets.never();
+    // Later attempts say nothing new, and what an earlier one has stored is not looked at.
+    options.room = context.targets.room(&place).free.filter(|_| job.attempt_count() == 1);
     options.records = Some(context.targets.state().join("records"));
     let lock = context.targets.lock(&repository, &place.folder, false).map_err(TargetError::engine(name))?;
     let summary = backup(&lock, &options, gate, reporter).map_err(|error| explain(error, spec, &options))?;
@@ -74,7 +76,7 @@ fn note(job: &Job, summary: &BackupSummary, repository: &Repository, context: &C
     }
 }
 
-fn totals(summary: &BackupSummary) -> Totals {
+pub(super) fn totals(summary: &BackupSummary) -> Totals {
     Totals {
         snapshot: summary.snapshot.map(|id| id.to_string()),
         files: summary.files,
@@ -87,7 +89,7 @@ fn totals(summary: &BackupSummary) -> Totals {
 
 /// A plan's drive may come back by itself, so the plan is tried again. A path that somebody has typed and that is not
 /// there is most likely a mistake, and whoever waits for the job should know at once.
-fn explain(error: EngineError, spec: &BackupSpec, options: &BackupOptions) -> Failure {
+pub(super) fn explain(error: EngineError, spec: &BackupSpec, options: &BackupOptions) -> Failure {
     let is_missing = |source: &PathBuf| source.symlink_metadata().is_err_and(|error| error.kind() == NotFound);
     match error {
         EngineError::Storage { message, class: Class::Transient }
@@ -101,7 +103,7 @@ fn explain(error: EngineError, spec: &BackupSpec, options: &BackupOptions) -> Fa
 }
 
 /// Puts together what the job and its plan ask for.
-fn options(spec: &BackupSpec, context: &Context) -> Result<BackupOptions, Failure> {
+pub(super) fn options(spec: &BackupSpec, context: &Context) -> Result<BackupOptions, Failure> {
     let plan = spec.plan.as_deref().map(|name| find_plan(name, context)).transpose()?;
     let identity = context.targets.identity();
     let mut options = BackupOptions {

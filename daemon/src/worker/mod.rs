@@ -4,6 +4,7 @@ mod again;
 mod attempt;
 mod backup;
 mod copy;
+mod estimate;
 pub mod find;
 mod forget;
 pub mod packs;

@@ -8,6 +8,7 @@ use backup_engine::monitor::{self, ItemFailure, PackRecord, Progress};
 use backup_engine::retention::Judged;
 use backup_engine::{Gate, Monitor};
 use backup_proto::job::{FailedItem, JobId, PlannedItem, SUMMARY_FAILED_MAX};
+use backup_proto::size::size;
 use backup_proto::spec::SnapshotQuery;
 
 use super::packs::PackJournal;
@@ -194,6 +195,14 @@ impl Monitor for Reporter {
     fn planned(&self, item: monitor::PlannedItem) {
         let written = self.state().planned.append(&wire::planned_item(item));
         self.note_ledger(written);
+    }
+
+    fn outgrows(&self, bytes: u64, free: u64) {
+        let (bytes, free, target) = (size(bytes), size(free), &self.target);
+        self.notice(&format!(
+            "This first backup has found {bytes} to read so far, and the target `{target}` has {free} free. Compression and \
+             what is there twice may make it fit: `backupctl backup --dry-run` tells exactly."
+        ));
     }
 
     fn forgetting(&self, snapshots: &[SnapshotId]) -> backup_engine::Result<()> {
