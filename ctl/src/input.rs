@@ -128,23 +128,6 @@ fn unit_seconds(unit: &str) -> Option<u64> {
     })
 }
 
-/// Reads a size such as `4096`, `20TiB` or `3 GiB` in bytes.
-pub(crate) fn bytes(text: &str) -> Result<u64, String> {
-    let refuse = || format!("`{text}` is not a size; write it like 4096, 500MiB or 20 TiB");
-    let (number, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
-    let power = match unit.trim_start() {
-        "" | "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        "TiB" => 40,
-        "PiB" => 50,
-        _ => return Err(refuse()),
-    };
-    let number: u64 = number.parse().map_err(|_| refuse())?;
-    number.checked_mul(1 << power).ok_or_else(refuse)
-}
-
 /// Makes a new name for a change.
 pub(crate) fn request_id() -> std::io::Result<RequestId> {
     let mut bytes = [0; 16];
@@ -220,16 +203,6 @@ mod tests {
         }
         for text in ["", "2", "h", "2x", "-1h", "0s", "1.5h", "99999999999999999999s", "9999999999999999999w", "2h3"] {
             assert!(seconds(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn sizes_are_read_with_and_without_a_unit() {
-        for (text, meant) in [("0", 0), ("4096", 4096), ("20TiB", 20 << 40), ("3 GiB", 3 << 30), ("7B", 7)] {
-            assert_eq!(bytes(text), Ok(meant), "{text}");
-        }
-        for text in ["", "GiB", "3GB", "-1", "1.5GiB", "99999999999PiB"] {
-            assert!(bytes(text).is_err(), "{text}");
         }
     }
 }

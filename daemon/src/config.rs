@@ -6,6 +6,7 @@
 
 mod edit;
 mod file;
+mod jobs;
 mod keep;
 mod place;
 mod plan;
@@ -23,6 +24,7 @@ use toml::de::DeTable;
 
 pub use edit::{EditError, NewPlan, NewTarget, add_plan, add_target};
 pub use file::{ConfigFile, check, read_text};
+pub use jobs::JobsConfig;
 pub use keep::{keep_of, policy_of, tag_lists};
 pub use place::Surroundings;
 pub use plan::PlanConfig;
@@ -44,7 +46,7 @@ const NAME_MAX: usize = 64;
 
 /// What the config may hold.
 const VOCABULARY: Vocabulary = Vocabulary {
-    known: &["target", "plan", "socket"],
+    known: &["target", "plan", "socket", "jobs"],
     refused: &[(
         "conditions",
         "is not supported by this version",
@@ -61,6 +63,8 @@ pub struct Config {
     pub plans: BTreeMap<String, PlanConfig>,
     /// Who may use the socket; read when the daemon starts.
     pub socket: SocketConfig,
+    /// What jobs may take of the machine.
+    pub jobs: JobsConfig,
     /// What is understood but not yet acted upon by this version: a sentence each.
     pub notices: Vec<String>,
 }
@@ -101,6 +105,9 @@ fn read(root: &DeTable<'_>, surroundings: &Surroundings, findings: &mut Findings
     }
     if let Some(table) = section.table("socket", findings) {
         config.socket = socket::read(table, findings);
+    }
+    if let Some(table) = section.table("jobs", findings) {
+        config.jobs = jobs::read(table, findings);
     }
     for (name, table) in section.named_tables("plan", findings) {
         check_name(&name, findings);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use backup_proto::endpoint::Overrides;
 use backupd::error::Result;
-use backupd::{service, start};
+use backupd::{memory, service, start};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +32,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    memory::prefer_the_system();
     let outcome = service::take_signals().and_then(|signals| {
         let arguments = Arguments::parse();
         let Arguments { config, state_dir, socket, check_config, log } = arguments;

@@ -1,13 +1,13 @@
 //! `prune`: make room by removing what no snapshot needs.
 
 use backup_proto::error::Exit;
+use backup_proto::size::parse_size;
 use backup_proto::spec::{JobSpec, MaxUnused, PruneSpec};
 use clap::Args;
 
 use crate::args::Queueing;
 use crate::exit::Failure;
 use crate::follow;
-use crate::input::bytes;
 use crate::session::Session;
 
 /// Make room: remove the data that no snapshot needs.
@@ -24,7 +24,7 @@ pub(crate) struct Prune {
     #[arg(long, value_name = "LIMIT", default_value = "5%", value_parser = max_unused)]
     max_unused: MaxUnused,
     /// Repack at most so much, such as 10GiB; the rest is for the next time.
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_repack_size: Option<u64>,
     /// Change nothing, and say what would be done.
     #[arg(long)]
@@ -60,7 +60,7 @@ fn max_unused(text: &str) -> Result<MaxUnused, String> {
             Ok(percent @ 0..=100) => Ok(MaxUnused::Percent(percent)),
             _ => Err(format!("`{text}` is no share; write a whole number from 0% to 100%")),
         },
-        None => bytes(text).map(MaxUnused::Bytes),
+        None => parse_size(text).map(MaxUnused::Bytes),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use backup_proto::client::ClientError;
 use backup_proto::error::{ErrorKind, Exit};
+use backup_proto::size::parse_size;
 use backup_proto::spec::{Destination, JobSpec, Overwrite, RestoreItem, RestoreLimits, RestoreSpec};
 use clap::{Args, ValueEnum};
 
@@ -12,7 +13,7 @@ use crate::args::{Latest, Queueing};
 use crate::commands::query;
 use crate::exit::Failure;
 use crate::follow::{self, Watched};
-use crate::input::{Base, bytes, snapshot_and_path};
+use crate::input::{Base, snapshot_and_path};
 use crate::session::Session;
 
 /// Restore snapshots, or parts of them.
@@ -150,8 +151,11 @@ fn limits(typed: &[String]) -> Result<RestoreLimits, String> {
             _ => return Err(format!("there is no bound `{name}`; there are entries, size, depth, folder and blob")),
         };
         let counts = matches!(name, "entries" | "depth" | "folder");
-        *bound =
-            Some(if counts { value.parse().map_err(|_| format!("`{value}` is no number"))? } else { bytes(value)? });
+        *bound = Some(if counts {
+            value.parse().map_err(|_| format!("`{value}` is no number"))?
+        } else {
+            parse_size(value)?
+        });
     }
     Ok(limits)
 }

@@ -1,6 +1,7 @@
 //! `verify`: check that what was saved can be read back.
 
 use backup_proto::error::Exit;
+use backup_proto::size::parse_size;
 use backup_proto::spec::{JobSpec, ReadPart, VerifySpec};
 use clap::Args;
 
@@ -8,7 +9,7 @@ use crate::args::{Latest, Queueing};
 use crate::commands::query;
 use crate::exit::Failure;
 use crate::follow;
-use crate::input::{Base, bytes, seconds};
+use crate::input::{Base, seconds};
 use crate::session::Session;
 
 /// Check a target's structure, and if asked for all its data, a part of it, or all data of one snapshot.
@@ -82,7 +83,7 @@ fn part(text: &str) -> Result<ReadPart, String> {
         let (number, of): (u8, u8) = (number.parse().map_err(|_| refuse())?, of.parse().map_err(|_| refuse())?);
         return if 0 < number && number <= of { Ok(ReadPart::Group { number, of }) } else { Err(refuse()) };
     }
-    match bytes(text) {
+    match parse_size(text) {
         Ok(size) if size > 0 => Ok(ReadPart::Bytes(size)),
         _ => Err(refuse()),
     }

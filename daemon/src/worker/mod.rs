@@ -24,6 +24,7 @@ use backup_proto::job::JobError;
 use crate::context::Context;
 use crate::inbox::{Event, Inbox, News};
 use crate::job::{Ended, Job};
+use crate::memory;
 
 /// Starts a thread that runs one attempt of a job. Whatever happens in it, the inbox gets exactly one
 /// [`News::Finished`] as the last word.
@@ -37,6 +38,7 @@ pub fn spawn(job: Job, context: Arc<Context>, gate: Gate, inbox: Inbox) {
         let ended = catch_unwind(AssertUnwindSafe(|| attempt::run(&job, &context, &gate, &inbox)))
             .unwrap_or_else(|_| Ended::failed(broken("the job stopped at a mistake in this program")));
         inbox.send(event(ended));
+        memory::give_back();
     };
     if let Err(error) = std::thread::Builder::new().name(name).spawn(body) {
         // The inbox is filled from a thread of its own: the caller is the loop, which empties it.
