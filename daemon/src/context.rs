@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigFile};
 use crate::ledger::Ledger;
+use crate::query::Looks;
 use crate::targets::Targets;
 
 /// What everything outside the loop may use. It holds no job: those belong to the loop.
@@ -15,13 +16,16 @@ pub struct Context {
     pub targets: Targets,
     /// The lists of failed and planned items.
     pub ledger: Ledger,
+    /// What was looked into last.
+    pub looks: Looks,
 }
 
 impl Context {
     /// Puts it together.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, targets: Targets, ledger: Ledger) -> Self {
-        Self { clock, targets, ledger }
+        let looks = Looks::new(Arc::clone(&clock));
+        Self { clock, targets, ledger, looks }
     }
 
     /// Returns the configuration in force: the file as it is now, or, while somebody's edit of it is wrong, as it

@@ -109,7 +109,7 @@ fn a_file_comes_out_as_it_went_in_and_a_wrong_path_is_said() {
     let read = |name: &str| {
         let file = WirePath::from(house.path(name));
         let mut bytes = Vec::new();
-        let params = SnapshotCat { query: query.clone(), file };
+        let params = SnapshotCat { query: query.clone(), file, offset: None, length: None };
         cat(&house.context, &params, &mut |piece| {
             bytes.extend_from_slice(piece);
             Ok(())

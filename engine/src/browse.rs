@@ -1,16 +1,21 @@
 //! Looking into snapshots without restoring them: list, find, compare, print.
 
+mod contents;
+
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use crate::blob::Opener;
 use crate::error::{Error, Result};
-use crate::id::{BlobHandle, BlobId, BlobKind, SnapshotId};
+use crate::id::{BlobId, SnapshotId};
 use crate::limits::DEPTH_MAX;
 use crate::repository::Repository;
 use crate::snapshot::Snapshot;
 use crate::source::pattern::{Pattern, SplitPath};
 use crate::storage::{FileKind, FileName};
 use crate::tree::{Node, NodeKind, Tree};
+
+pub use contents::{ByteRange, cat};
 
 /// Is given entries with their paths, which begin with a slash, and says whether to go on.
 pub type EachEntry<'f> = dyn FnMut(&[u8], &Node) -> Result<ControlFlow<()>> + 'f;
@@ -123,35 +128,14 @@ pub fn diff(
     Ok(())
 }
 
-/// Gives the contents of a file in pieces, each verified.
-///
-/// # Errors
-/// [`Error::NotFound`], [`Error::Misuse`] if it is no file, [`Error::Damaged`], or what `out` returns.
-pub fn cat(
-    repository: &Repository,
-    snapshot: &SnapshotId,
-    path: &[u8],
-    out: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let mut opener = Opener::new(repository.blob_limits())?;
-    let node = match locate(repository, &mut opener, snapshot, path)? {
-        Located::Entry(_, node) if node.kind == NodeKind::File => node,
-        _ => return Err(Error::misuse(format!("{} in the snapshot is not a file", String::from_utf8_lossy(path)))),
-    };
-    for id in node.content.iter().flatten() {
-        out(&repository.read_blob(&mut opener, &BlobHandle { kind: BlobKind::Data, id: *id })?)?;
-    }
-    Ok(())
-}
-
 enum Located {
-    Folder(Vec<u8>, Tree),
+    Folder(Vec<u8>, Arc<Tree>),
     Entry(Vec<u8>, Box<Node>),
 }
 
-fn root(repository: &Repository, opener: &mut Opener, snapshot: &SnapshotId) -> Result<Tree> {
+fn root(repository: &Repository, opener: &mut Opener, snapshot: &SnapshotId) -> Result<Arc<Tree>> {
     let snapshot: Snapshot = repository.read_json(&FileName::new(FileKind::Snapshot, snapshot.0))?;
-    repository.read_tree(opener, &snapshot.tree)
+    repository.kept_tree(opener, &snapshot.tree)
 }
 
 fn locate(repository: &Repository, opener: &mut Opener, snapshot: &SnapshotId, path: &[u8]) -> Result<Located> {
@@ -163,7 +147,8 @@ fn locate(repository: &Repository, opener: &mut Opener, snapshot: &SnapshotId, p
         let node = tree.get(name).ok_or_else(not_found)?;
         at = join(&at, name);
         if node.kind == NodeKind::Dir {
-            tree = read_some_tree(repository, opener, node.subtree)?;
+            let subtree = node.subtree;
+            tree = read_some_tree(repository, opener, subtree)?;
         } else if names.peek().is_none() {
             return Ok(Located::Entry(at, Box::new(node.clone())));
         } else {
@@ -177,24 +162,25 @@ fn walk(
     repository: &Repository,
     opener: &mut Opener,
     path: Vec<u8>,
-    tree: Tree,
+    tree: Arc<Tree>,
     recursive: bool,
     each: &mut EachEntry<'_>,
 ) -> Result<ControlFlow<()>> {
-    let mut stack = vec![(path, tree.nodes.into_iter())];
-    while let Some((folder, nodes)) = stack.last_mut() {
-        let Some(node) = nodes.next() else {
+    let mut stack = vec![(path, tree, 0)];
+    while let Some((folder, tree, next)) = stack.last_mut() {
+        let Some(node) = tree.nodes.get(*next) else {
             stack.pop();
             continue;
         };
+        *next += 1;
         let path = join(folder, &node.name);
-        if each(&path, &node)?.is_break() {
+        if each(&path, node)?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
         if recursive && node.kind == NodeKind::Dir {
+            let subtree = node.subtree;
             check_depth(stack.len(), &path)?;
-            let tree = read_some_tree(repository, opener, node.subtree)?;
-            stack.push((path, tree.nodes.into_iter()));
+            stack.push((path, read_some_tree(repository, opener, subtree)?, 0));
         }
     }
     Ok(ControlFlow::Continue(()))
@@ -208,8 +194,8 @@ fn check_depth(depth: usize, path: &[u8]) -> Result<()> {
     Err(Error::Limit { what, limit: format!("{DEPTH_MAX} levels") })
 }
 
-fn read_some_tree(repository: &Repository, opener: &mut Opener, id: Option<BlobId>) -> Result<Tree> {
-    id.map_or_else(|| Ok(Tree::default()), |id| repository.read_tree(opener, &id))
+fn read_some_tree(repository: &Repository, opener: &mut Opener, id: Option<BlobId>) -> Result<Arc<Tree>> {
+    id.map_or_else(|| Ok(Arc::default()), |id| repository.kept_tree(opener, &id))
 }
 
 fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
@@ -252,7 +238,8 @@ struct Pairs {
 }
 
 impl Pairs {
-    fn new(path: Vec<u8>, mut before: Tree, mut after: Tree) -> Self {
+    fn new(path: Vec<u8>, before: Arc<Tree>, after: Arc<Tree>) -> Self {
+        let (mut before, mut after) = (Arc::unwrap_or_clone(before), Arc::unwrap_or_clone(after));
         before.nodes.sort_by(|a, b| a.name.cmp(&b.name));
         after.nodes.sort_by(|a, b| a.name.cmp(&b.name));
         Self { path, before: before.nodes.into_iter().peekable(), after: after.nodes.into_iter().peekable() }

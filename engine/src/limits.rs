@@ -50,6 +50,9 @@ pub const DATA_BLOB_MAX: usize = 16 * CHUNK_MAX;
 /// times as many.
 pub const FOLDER_ENTRIES_MAX: usize = 4_000_000;
 
+/// The most entries of trees that are kept in memory for further looks into snapshots: some 60 MB.
+pub const KEPT_TREE_ENTRIES: usize = 128 * 1024;
+
 /// zstd's level where the repository's config names none: it takes 30 % less time than level 3, restic's, and what it
 /// makes of source code, programs and logs is 2 to 3 % larger; of files of some kilobytes, no larger.
 pub const COMPRESSION_LEVEL: i32 = 1;

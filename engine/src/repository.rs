@@ -1,6 +1,7 @@
 //! A repository that is open: its storage, its key, its config and its index.
 
 mod files;
+mod trees;
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -10,15 +11,16 @@ use jiff::Timestamp;
 use crate::blob::{BlobLimits, Opener};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::id::{BlobHandle, BlobId, BlobKind, KeyId, RepositoryId};
+use crate::id::{BlobHandle, BlobKind, KeyId, RepositoryId};
 use crate::index::{Index, IndexCache, Location};
 use crate::key::{KeyOwner, find_key, write_key};
+use crate::limits::KEPT_TREE_ENTRIES;
 use crate::polynomial::Polynomial;
 use crate::seal::{SealKey, fill_random};
 use crate::storage::{Bytes, DryLocks, DryStorage, FileKind, FileName, Storage};
-use crate::tree::{Tree, TreeError};
 
 use files::to_json;
+use trees::KeptTrees;
 
 /// A repository that is open.
 pub struct Repository {
@@ -29,6 +31,7 @@ pub struct Repository {
     index: RwLock<Index>,
     index_cache: Option<IndexCache>,
     is_dry: bool,
+    kept_trees: KeptTrees,
 }
 
 /// What a new repository is to be.
@@ -73,7 +76,7 @@ impl Repository {
         let key_id = write_key(&*storage, &key, password, &owner)?;
         let sealed = key.seal(&to_json(&config)?)?;
         storage.write(&FileName::CONFIG, &mut Bytes::new(&sealed))?;
-        Ok(Arc::new(Self { storage, key_id, key, config, index: RwLock::default(), index_cache: None, is_dry: false }))
+        Ok(Arc::new(Self::new(storage, key_id, key, config)))
     }
 
     /// Returns the same repository with an index of its own, which knows nothing yet.
@@ -82,14 +85,21 @@ impl Repository {
     /// this one fails, must not rely on them; so each run has its own.
     #[must_use]
     pub fn with_own_index(&self) -> Arc<Self> {
-        self.with_cache_of_index(self.index_cache.clone())
+        Arc::new(self.copy(self.index_cache.clone()))
+    }
+
+    /// Returns the same repository for many looks into its snapshots: with an index of its own, and with the trees that
+    /// were read last in memory.
+    #[must_use]
+    pub fn for_looks(&self) -> Arc<Self> {
+        Arc::new(Self { kept_trees: KeptTrees::new(KEPT_TREE_ENTRIES), ..self.copy(self.index_cache.clone()) })
     }
 
     /// Returns the same repository, which keeps what its index files list in a file of this folder as well. The folder
     /// is the caller's own, on a fast disk; what is in it may be removed at any time.
     #[must_use]
     pub fn with_index_cache(&self, folder: &Path) -> Arc<Self> {
-        self.with_cache_of_index(Some(IndexCache::new(folder.to_path_buf(), self.id())))
+        Arc::new(self.copy(Some(IndexCache::new(folder.to_path_buf(), self.id()))))
     }
 
     /// Returns the same repository for a dry run, with an index of its own: what a backup stores there is counted and
@@ -105,13 +115,14 @@ impl Repository {
         self.is_dry
     }
 
-    fn with_cache_of_index(&self, index_cache: Option<IndexCache>) -> Arc<Self> {
-        Arc::new(self.copy(index_cache))
-    }
-
     fn copy(&self, index_cache: Option<IndexCache>) -> Self {
         let (storage, key_id, key, config) = (self.storage.clone(), self.key_id, self.key.clone(), self.config.clone());
-        Self { storage, key_id, key, config, index: RwLock::default(), index_cache, is_dry: self.is_dry }
+        Self { index_cache, is_dry: self.is_dry, ..Self::new(storage, key_id, key, config) }
+    }
+
+    fn new(storage: Arc<dyn Storage>, key_id: KeyId, key: SealKey, config: Config) -> Self {
+        let (index, kept_trees) = (RwLock::default(), KeptTrees::default());
+        Self { storage, key_id, key, config, index, index_cache: None, is_dry: false, kept_trees }
     }
 
     /// Opens a repository with a password.
@@ -129,7 +140,7 @@ impl Repository {
         let plain = key.open(&sealed).ok_or_else(|| damaged("it was not sealed with the repository's key"))?;
         let config = Config::decode(&plain).map_err(|problem| damaged(&problem))?;
         config.check(&location)?;
-        Ok(Arc::new(Self { storage, key_id, key, config, index: RwLock::default(), index_cache: None, is_dry: false }))
+        Ok(Arc::new(Self::new(storage, key_id, key, config)))
     }
 
     /// Returns whether there is a repository.
@@ -205,6 +216,15 @@ impl Repository {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns how long the contents of a blob are, in bytes, as the index lists it; nothing is read.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is in no index.
+    pub(crate) fn contents_length(&self, handle: &BlobHandle) -> Result<u64> {
+        let location = self.index().get(handle).ok_or_else(|| self.unknown_blob(handle))?;
+        Ok(location.contents_length())
+    }
+
     /// Reads a blob and checks it against its id; if one copy is damaged, the others are tried.
     ///
     /// # Errors
@@ -243,35 +263,5 @@ impl Repository {
             other => other,
         })?;
         opener.open(&self.key, handle, location, &sealed).map(<[u8]>::to_vec)
-    }
-
-    /// Reads the bytes of a folder's tree, if they are there.
-    pub(crate) fn read_tree_bytes(&self, id: &BlobId) -> Option<Vec<u8>> {
-        let mut opener = Opener::new(self.blob_limits()).ok()?;
-        self.read_blob(&mut opener, &BlobHandle { kind: BlobKind::Tree, id: *id }).ok()
-    }
-
-    /// Reads a folder's tree.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] if it is missing or not what was stored; [`Error::Limit`] if it has too many entries.
-    pub(crate) fn read_tree(&self, opener: &mut Opener, id: &BlobId) -> Result<Tree> {
-        let handle = BlobHandle { kind: BlobKind::Tree, id: *id };
-        let bytes = self.read_blob(opener, &handle)?;
-        Self::decode_tree(id, &bytes, opener.limits())
-    }
-
-    /// Decodes a folder's tree within these limits.
-    ///
-    /// # Errors
-    /// As [`read_tree`](Self::read_tree).
-    pub(crate) fn decode_tree(id: &BlobId, bytes: &[u8], limits: &BlobLimits) -> Result<Tree> {
-        let most = limits.folder_entries;
-        Tree::decode_within(bytes, most).map_err(|error| match error {
-            TreeError::TooLong => {
-                Error::Limit { what: format!("the folder of tree blob {id}"), limit: format!("{most} entries") }
-            }
-            TreeError::Broken(problem) => Error::damaged(format!("tree blob {id}"), problem),
-        })
     }
 }

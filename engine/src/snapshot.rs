@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::id::{BlobId, SnapshotId};
 use crate::repository::Repository;
-use crate::storage::FileKind;
+use crate::storage::{FileKind, FileName};
 
 /// A snapshot file, as restic's JSON has it. Fields that are not known are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -184,6 +184,13 @@ impl Repository {
     pub fn find_snapshot(&self, query: &SnapshotQuery) -> Result<(SnapshotId, Snapshot)> {
         let wanted = query.text.to_ascii_lowercase();
         let latest = wanted == "latest";
+        // Who knows the whole id looks many times; the other snapshots need not be read for it.
+        if let Ok(id) = wanted.parse::<SnapshotId>() {
+            return match self.read_json(&FileName::new(FileKind::Snapshot, id.0)) {
+                Err(Error::NotFound { .. }) => Err(Error::NotFound { what: format!("snapshot `{}`", query.text) }),
+                read => Ok((id, read?)),
+            };
+        }
         let found = self.snapshots()?;
         let fits = |id: &SnapshotId| latest || (!wanted.is_empty() && id.to_string().starts_with(&wanted));
         let mut fitting: Vec<_> =

@@ -34,6 +34,7 @@ pub struct Client {
     used: Candidate,
     others: Vec<PathBuf>,
     connection: LocalConnection,
+    patience: Duration,
 }
 
 impl Client {
@@ -52,6 +53,7 @@ impl Client {
                         used: candidate.clone(),
                         others: others.map(|other| other.socket.clone()).collect(),
                         connection,
+                        patience: PATIENCE,
                     });
                 }
                 Err(ClientError::NoDaemon { tried: here }) => tried.extend(here),
@@ -59,6 +61,19 @@ impl Client {
             }
         }
         Err(ClientError::NoDaemon { tried })
+    }
+
+    /// Sets how long a daemon that went away is waited for, in place of [`PATIENCE`].
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Connects to the same daemon once more.
+    ///
+    /// # Errors
+    /// What broke, or that nobody listens any more.
+    pub fn another(&self) -> Result<Self, ClientError> {
+        Self::connect(std::slice::from_ref(&self.used), &self.name)
     }
 
     /// Returns the socket that is used, and whose it is.
@@ -83,11 +98,11 @@ impl Client {
     /// what changes something carries a `request_id`.
     ///
     /// # Errors
-    /// The daemon's error, or that it did not come back within [`PATIENCE`].
+    /// The daemon's error, or that it did not come back within [`PATIENCE`] or the time that was set.
     pub fn call<C: Call>(&mut self, params: &C) -> Result<C::Result, ClientError> {
         match self.connection.call(params) {
             Err(error) if error.is_lost() => {
-                self.connection = reopen(&self.used, &self.name, PATIENCE)?;
+                self.connection = reopen(&self.used, &self.name, self.patience)?;
                 self.connection.call(params)
             }
             outcome => outcome,

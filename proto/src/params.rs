@@ -216,12 +216,17 @@ params! {
         /// Which part.
         page: PageRequest,
     }
-    /// Asks for the contents of a file in a snapshot, over a second connection.
+    /// Asks for the contents of a file in a snapshot, or a part of them, over a second connection.
     SnapshotCat {
         /// The snapshot.
         query: SnapshotQuery,
         /// The file.
         file: WirePath,
+        ?
+        /// Bytes to leave out at the beginning; absent: none. At or past the end there is nothing to send.
+        offset: Option<u64>,
+        /// Bytes to send at most; absent: all to the end.
+        length: Option<u64>,
     }
     /// Turns this connection into the carrier of the bytes a token stands for.
     BulkOpen {

@@ -8,6 +8,7 @@ use backup_proto::client::ClientError;
 use backup_proto::error::Exit;
 use backup_proto::params::SnapshotCat;
 use backup_proto::path::WirePath;
+use backup_proto::size::parse_size;
 use base64::engine::general_purpose::STANDARD;
 use base64::write::EncoderWriter;
 use clap::Args;
@@ -28,6 +29,12 @@ pub(crate) struct Cat {
     /// Snapshot and path.
     #[arg(value_name = "SNAPSHOT:PATH")]
     what: OsString,
+    /// Leave out so many bytes at the beginning, as in `4096` or `1GiB`.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    offset: Option<u64>,
+    /// Write so many bytes at most.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    length: Option<u64>,
     #[command(flatten)]
     latest: Latest,
 }
@@ -37,7 +44,8 @@ impl Cat {
         let (snapshot, path) = snapshot_and_path(&self.what).map_err(Failure::Usage)?;
         let file = path.ok_or_else(|| Failure::Usage("say which file, as in `latest:/home/ada/a.txt`".to_owned()))?;
         let query = query(snapshot, &self.latest, &Base::of_process()?);
-        let bytes = session.client.cat(&SnapshotCat { query, file: file.clone() })?;
+        let bytes =
+            session.client.cat(&SnapshotCat { query, file: file.clone(), offset: self.offset, length: self.length })?;
         if session.out.is_json() {
             return print_json(session, &file, bytes);
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use backup_engine::browse::{self, ChangeKind as EngineChange};
+use backup_engine::browse::{self, ByteRange, ChangeKind as EngineChange};
 use backup_engine::id::SnapshotId;
 use backup_engine::snapshot::SnapshotQuery as Filter;
 use backup_engine::source::meta::permissions;
@@ -49,7 +49,7 @@ pub(super) fn find(params: &SnapshotFind, context: &Context) -> Result<Page<Foun
             (is_before, skip) = (false, *count);
         }
         let (_, repository) = context.targets.open_existing(&target).map_err(|error| error.to_rpc())?;
-        let repository = repository.with_own_index();
+        let repository = context.looks.of(&repository);
         let listed = repository.snapshots().map_err(|error| rpc_error(&error))?.list;
         let Some((_, snapshot)) = listed.into_iter().find(|(other, _)| *other == id) else { continue };
         repository.load_index().map_err(|error| rpc_error(&error))?;
@@ -122,14 +122,14 @@ pub(super) fn cat(
     let found = open(&params.query, context)?;
     // Whoever asked has gone away: there is nothing to say and nobody to say it to.
     let mut piece = |bytes: &[u8]| out(bytes).map_err(|_| EngineError::Cancelled);
-    browse::cat(&found.repository, &found.id, params.file.as_bytes(), &mut piece).map_err(|error| inside(&error))
+    let range = ByteRange { offset: params.offset.unwrap_or(0), length: params.length };
+    browse::cat(&found.repository, &found.id, params.file.as_bytes(), range, &mut piece).map_err(|error| inside(&error))
 }
 
 /// Finds a snapshot and loads what is needed to look into it.
 fn open(query: &SnapshotQuery, context: &Context) -> Result<FoundSnapshot, RpcError> {
     let mut found = find_snapshot(query, context)?;
-    // The index is given back when the question is answered.
-    found.repository = found.repository.with_own_index();
+    found.repository = context.looks.of(&found.repository);
     load_index(&found.repository)?;
     Ok(found)
 }

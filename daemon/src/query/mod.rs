@@ -6,6 +6,7 @@
 mod browse;
 mod config;
 mod key;
+mod looks;
 mod note;
 mod plan;
 mod snapshot;
@@ -26,6 +27,8 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::supervisor::State;
+
+pub use looks::Looks;
 
 /// Answers a call. It may take its time: the caller has a thread for it.
 ///

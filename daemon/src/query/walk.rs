@@ -55,8 +55,13 @@ impl Walk<'_> {
 
     /// Gives the entries of a folder that come behind one of them.
     fn behind(&mut self, folder: &[u8], at: &[u8], recursive: bool, each: &mut EachEntry<'_>) -> Result<()> {
-        let (mut is_behind, mut rest) = (false, Vec::new());
+        let (mut is_behind, mut is_over, mut rest) = (false, false, Vec::new());
         let mut collect = |path: &[u8], node: &Node| {
+            if is_behind && !recursive {
+                let flow = each(path, node)?;
+                is_over |= flow.is_break();
+                return Ok(flow);
+            }
             if is_behind {
                 rest.push((path.to_vec(), node.clone()));
             }
@@ -64,6 +69,7 @@ impl Walk<'_> {
             Ok(ControlFlow::Continue(()))
         };
         list(self.repository, self.snapshot, if folder.is_empty() { b"/" } else { folder }, false, &mut collect)?;
+        self.is_over |= is_over;
         for (path, node) in rest {
             self.is_over |= each(&path, &node)?.is_break();
             if recursive && !self.is_over && node.kind == NodeKind::Dir {
