@@ -6,8 +6,8 @@ use backup_proto::job::Priority;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    backup, cat, config, control, copy, diff, events, find, forget, hold, jobs, key, ls, plan, prune, repair, restore,
-    rpc, shell, snapshots, stats, status, target, verify, why,
+    backup, cat, config, control, copy, diff, events, find, forget, hold, jobs, key, ls, mount, plan, prune, repair,
+    restore, rpc, shell, snapshots, stats, status, target, verify, why,
 };
 
 /// Back up and restore with the backup daemon.
@@ -55,6 +55,7 @@ pub(crate) enum Command {
     Find(find::Find),
     Diff(diff::Diff),
     Cat(cat::Cat),
+    Mount(mount::Mount),
     Stats(stats::Stats),
     Hold(hold::Hold),
     Verify(verify::Verify),

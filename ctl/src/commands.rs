@@ -13,6 +13,7 @@ pub(crate) mod hold;
 pub(crate) mod jobs;
 pub(crate) mod key;
 pub(crate) mod ls;
+pub(crate) mod mount;
 pub(crate) mod plan;
 pub(crate) mod prune;
 pub(crate) mod repair;
@@ -81,6 +82,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Exit, Failure> {
         Command::Find(command) => command.run(session),
         Command::Diff(command) => command.run(session),
         Command::Cat(command) => command.run(session),
+        Command::Mount(command) => command.run(session),
         Command::Stats(command) => command.run(session),
         Command::Hold(command) => command.run(session),
         Command::Target(command) => command.run(session),

@@ -19,6 +19,16 @@ pub(crate) enum Failure {
     /// Something that destroys was not confirmed.
     #[error("{0}")]
     Unconfirmed(String),
+    /// It cannot be done here, or not in this place.
+    #[error("{problem}")]
+    Refused {
+        /// What is in the way.
+        problem: String,
+        /// What to do next.
+        advice: String,
+        /// The exit code.
+        exit: Exit,
+    },
     /// The output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -38,6 +48,7 @@ impl Failure {
         match self {
             Self::Client(error) => error.exit(),
             Self::Usage(_) | Self::Unconfirmed(_) => Exit::Usage,
+            Self::Refused { exit, .. } => *exit,
             Self::Output(_) | Self::File { .. } => Exit::Failed,
         }
     }
@@ -56,6 +67,7 @@ impl Failure {
             Self::Client(error) => client_advice(error),
             Self::Usage(_) => "`backupctl help` shows what there is.".to_owned(),
             Self::Unconfirmed(_) => "Type the same command again within an hour to do it, or add `--yes`.".to_owned(),
+            Self::Refused { advice, .. } => advice.clone(),
             Self::Output(_) => "Check where the output goes.".to_owned(),
             Self::File { .. } => "Check the path and your rights to it.".to_owned(),
         }
@@ -72,7 +84,8 @@ impl Failure {
             }
             Self::Client(ClientError::Untrusted { .. }) => (ErrorKind::NotAllowed, Class::Permission),
             Self::Client(_) => (ErrorKind::Internal, Class::Transient),
-            Self::Usage(_) => (ErrorKind::InvalidParams, Class::Misuse),
+            Self::Refused { exit: Exit::NotAllowed, .. } => (ErrorKind::NotAllowed, Class::Permission),
+            Self::Usage(_) | Self::Refused { .. } => (ErrorKind::InvalidParams, Class::Misuse),
             Self::Unconfirmed(_) => (ErrorKind::DryRunNeeded, Class::Misuse),
             Self::Output(_) | Self::File { .. } => (ErrorKind::Storage, Class::Misuse),
         };

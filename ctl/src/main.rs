@@ -6,6 +6,7 @@ mod exit;
 mod follow;
 mod input;
 mod keep;
+mod mount;
 mod patterns;
 mod planned;
 mod render;

@@ -1,0 +1,117 @@
+//! What a mount asks the daemon: which snapshots there are, what is in a folder, and bytes of a file.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use backup_proto::bulk::BulkError;
+use backup_proto::client::ClientError;
+use backup_proto::error::ErrorKind;
+use backup_proto::local::Client;
+use backup_proto::message::Call;
+use backup_proto::page::{PAGE_ITEMS_MAX, Page, PageRequest};
+use backup_proto::params::{SnapshotCat, SnapshotList, SnapshotLs};
+use backup_proto::path::WirePath;
+use backup_proto::snapshot::{Entry, Snapshot};
+use backup_proto::spec::SnapshotQuery;
+
+use super::PATIENCE;
+
+/// How often something that fails because the daemon is busy or was started again is tried.
+const TRIES: u32 = 5;
+
+/// The way to the daemon, and whose snapshots are asked for.
+#[derive(Debug)]
+pub(crate) struct Source {
+    client: Mutex<Client>,
+    target: Option<String>,
+}
+
+impl Source {
+    /// Uses a connection, for the snapshots of one target or of all.
+    pub(crate) fn new(mut client: Client, target: Option<String>) -> Self {
+        client.set_patience(PATIENCE);
+        Self { client: Mutex::new(client), target }
+    }
+
+    /// Returns the snapshots, the oldest first.
+    pub(crate) fn snapshots(&self) -> Result<Vec<Arc<Snapshot>>, ClientError> {
+        let target = || self.target.clone();
+        let mut all = self.all(|page| SnapshotList { target: target(), plan: None, host: None, path: None, page })?;
+        all.sort_by(|a: &Snapshot, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        Ok(all.into_iter().map(Arc::new).collect())
+    }
+
+    /// Returns what is in a folder of a snapshot.
+    pub(crate) fn folder(&self, snapshot: &Snapshot, folder: &WirePath) -> Result<Vec<Entry>, ClientError> {
+        let query = query(snapshot);
+        let ask = |page| SnapshotLs { query: query.clone(), folder: Some(folder.clone()), recursive: false, page };
+        self.all(ask)
+    }
+
+    /// Reads bytes of a file in a snapshot; fewer at its end. No connection stays open behind it.
+    pub(crate) fn read(
+        &self,
+        snapshot: &Snapshot,
+        file: &WirePath,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<u8>, ClientError> {
+        let (query, file) = (query(snapshot), file.clone());
+        let params = SnapshotCat { query, file, offset: Some(offset), length: Some(length) };
+        let mut tries = 1;
+        loop {
+            let read = self.client().cat(&params);
+            let outcome = read.and_then(|mut reader| {
+                let mut bytes = Vec::new();
+                while let Some(piece) = reader.next_data()? {
+                    // Whoever sends more than was asked for does not get more memory for it.
+                    let room = usize::try_from(length).unwrap_or(usize::MAX) - bytes.len();
+                    bytes.extend_from_slice(&piece[..piece.len().min(room)]);
+                }
+                Ok(bytes)
+            });
+            match outcome {
+                Err(error) if tries < TRIES && may_pass(&error) => {
+                    std::thread::sleep(Duration::from_millis(50) * tries);
+                    tries += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn all<C, T>(&self, ask: impl Fn(PageRequest) -> C) -> Result<Vec<T>, ClientError>
+    where
+        C: Call<Result = Page<T>>,
+    {
+        let (mut items, mut after) = (Vec::new(), None);
+        loop {
+            let params = ask(PageRequest { limit: Some(PAGE_ITEMS_MAX), after });
+            let page = self.client().call(&params)?;
+            items.extend(page.items);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    fn client(&self) -> MutexGuard<'_, Client> {
+        // A call that a panic cut short leaves a connection whose next call fails, and is then made anew.
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn query(snapshot: &Snapshot) -> SnapshotQuery {
+    let (id, target) = (snapshot.id.clone(), Some(snapshot.target.clone()));
+    SnapshotQuery { snapshot: id, target, plan: None, host: None, path: None }
+}
+
+/// Says whether the same may work in a moment: too much is asked of the daemon, or it was started again in between.
+fn may_pass(error: &ClientError) -> bool {
+    match error {
+        ClientError::Lost(_) | ClientError::Bulk(BulkError::Io(_)) => true,
+        ClientError::Remote(error) => matches!(error.data.kind, ErrorKind::Busy | ErrorKind::TokenInvalid),
+        _ => false,
+    }
+}
