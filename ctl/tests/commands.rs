@@ -118,6 +118,22 @@ fn every_list_is_one_json_array_whatever_its_pages() {
 }
 
 #[test]
+fn a_search_by_id_asks_for_one_thing_and_says_which_blob_was_found() {
+    let house = House::new(|_, _, params| {
+        assert_eq!(
+            (&params["pack"], &params["pattern"], &params["blob"]),
+            (&json!("9f2c71"), &Value::Null, &Value::Null)
+        );
+        Reply::Result(example("snapshot.find.pack"))
+    });
+    let ended = house.run(&["find", "--pack", "9f2c71"]);
+    assert!(ended.code == 0 && ended.out.starts_with("5e1d0b7c tree 7ede13b7 drwx"), "{}{}", ended.out, ended.err);
+    for wrong in [&["find"][..], &["find", "x", "--blob", "7702"], &["find", "--tree", "7ede", "--pack", "9f2c"]] {
+        assert_eq!(house.run(wrong).code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
 fn an_empty_list_is_an_empty_array() {
     let house = House::new(|_, _, _| Reply::Result(json!({"items": [], "next": null})));
     for arguments in [&["jobs", "--json"][..], &["diff", "a", "b", "--json"]] {

@@ -186,7 +186,7 @@ fn walk(
     Ok(ControlFlow::Continue(()))
 }
 
-fn check_depth(depth: usize, path: &[u8]) -> Result<()> {
+pub(crate) fn check_depth(depth: usize, path: &[u8]) -> Result<()> {
     if depth < DEPTH_MAX {
         return Ok(());
     }
@@ -198,7 +198,7 @@ fn read_some_tree(repository: &Repository, opener: &mut Opener, id: Option<BlobI
     id.map_or_else(|| Ok(Arc::default()), |id| repository.kept_tree(opener, &id))
 }
 
-fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     let mut path = folder.to_vec();
     if path.last() != Some(&b'/') {
         path.push(b'/');

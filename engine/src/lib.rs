@@ -39,6 +39,7 @@ pub mod source;
 pub mod stats;
 pub mod storage;
 pub mod tree;
+pub mod uses;
 
 pub use control::{Gate, GateState};
 pub use error::{Class, Error, Result};

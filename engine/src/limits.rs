@@ -82,6 +82,10 @@ pub const XATTR_MAX: usize = 16 * 1024 * 1024;
 /// Deepest nesting of folders that is walked or restored: twice what a path of 4096 bytes can hold.
 pub const DEPTH_MAX: usize = 4096;
 
+/// The most trees of which a search for the users of a blob remembers that nothing below them uses it, 32 bytes each.
+/// Those beyond are read anew in the next snapshot.
+pub const UNUSING_TREES_MAX: usize = 1024 * 1024;
+
 /// The longest name of an entry that is taken from a repository, in bytes: four times what most file systems allow.
 /// Without it, names of a hostile repository could make paths of any length.
 pub const NAME_MAX: usize = 1023;

@@ -1,5 +1,5 @@
 //! The parameters of every method, one type each, in the order of the table in [`crate::message`]; those for keys are in
-//! [`crate::key`].
+//! [`crate::key`], that of a search is in [`crate::snapshot`].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ pub use crate::key::{KeyAdd, KeyChange, KeyList, KeyRemove};
 pub use crate::note::{SnapshotHold, SnapshotStats};
 use crate::page::PageRequest;
 use crate::path::WirePath;
+pub use crate::snapshot::SnapshotFind;
 use crate::spec::{JobSpec, SnapshotQuery};
 use crate::target::Plan;
 use crate::version::VersionRange;
@@ -187,20 +188,6 @@ params! {
         folder: Option<WirePath>,
         /// Also everything below it.
         recursive: bool,
-        /// Which part.
-        page: PageRequest,
-    }
-    /// Asks where names match a pattern.
-    SnapshotFind {
-        /// The pattern, as in restic's `find`: a name with wildcards, or a path with wildcards.
-        pattern: String,
-        ?
-        /// Only in this target.
-        target: Option<String>,
-        /// Only in this snapshot: a unique prefix of an id, or `latest`.
-        snapshot: Option<String>,
-        /// Only in snapshots made on this host.
-        host: Option<String>,
         /// Which part.
         page: PageRequest,
     }

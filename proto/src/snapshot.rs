@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::note::Note;
+use crate::page::PageRequest;
+use crate::params::params;
 use crate::path::WirePath;
 
 /// A snapshot.
@@ -100,6 +102,30 @@ pub struct Entry {
     pub link_target: Option<WirePath>,
 }
 
+params! {
+    /// Asks where names match a pattern, or what a blob is for. Exactly one of the first four is given; ids may be
+    /// shortened.
+    SnapshotFind {
+        ?
+        /// The pattern, as in restic's `find`: a name with wildcards, or a path with wildcards.
+        pattern: Option<String>,
+        /// The id of a piece of files.
+        blob: Option<String>,
+        /// The id of a folder's tree.
+        tree: Option<String>,
+        /// The id of a pack: what uses any blob in it is meant.
+        pack: Option<String>,
+        /// Only in this target.
+        target: Option<String>,
+        /// Only in this snapshot: a unique prefix of an id, or `latest`.
+        snapshot: Option<String>,
+        /// Only in snapshots made on this host.
+        host: Option<String>,
+        /// Which part.
+        page: PageRequest,
+    }
+}
+
 /// An entry that a search found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Found {
@@ -109,9 +135,34 @@ pub struct Found {
     pub target: String,
     /// The time of the snapshot.
     pub time: Timestamp,
+    /// The blob that the entry uses, if it was found by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<Blob>,
     /// The entry.
     #[serde(flatten)]
     pub entry: Entry,
+}
+
+/// What a blob holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BlobKind {
+    /// A piece of files.
+    Data,
+    /// The list of a folder's entries.
+    Tree,
+    /// Something this program does not know yet.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A stored blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Blob {
+    /// What it holds.
+    pub kind: BlobKind,
+    /// Its id, 64 hex digits.
+    pub id: String,
 }
 
 /// How an entry differs between two snapshots.

@@ -1,22 +1,19 @@
-//! `snapshot.ls`, `snapshot.find`, `snapshot.diff` and `snapshot.cat`: looking into snapshots.
+//! `snapshot.ls`, `snapshot.diff` and `snapshot.cat`: looking into snapshots.
 
 use std::io;
 use std::ops::ControlFlow;
 
 use backup_engine::browse::{self, ByteRange, ChangeKind as EngineChange};
-use backup_engine::id::SnapshotId;
-use backup_engine::snapshot::SnapshotQuery as Filter;
 use backup_engine::source::meta::permissions;
 use backup_engine::tree::{Node, NodeKind};
 use backup_engine::{Error as EngineError, Repository};
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::page::{Page, PageBuilder, PageRequest};
-use backup_proto::params::{SnapshotCat, SnapshotDiff, SnapshotFind, SnapshotLs};
+use backup_proto::params::{SnapshotCat, SnapshotDiff, SnapshotLs};
 use backup_proto::path::WirePath;
-use backup_proto::snapshot::{Change, ChangeKind, Entry, EntryKind, Found};
+use backup_proto::snapshot::{Change, ChangeKind, Entry, EntryKind};
 use backup_proto::spec::SnapshotQuery;
 
-use super::snapshot::snapshots_of;
 use super::walk::walk_after;
 use crate::context::Context;
 use crate::wire::rpc_error;
@@ -33,65 +30,6 @@ pub(super) fn ls(params: &SnapshotLs, context: &Context) -> Result<Page<Entry>, 
     walk_after(repository, id, folder, params.recursive, after.as_deref(), &mut each)
         .map_err(|error| inside(&error))?;
     Ok(builder.finish())
-}
-
-pub(super) fn find(params: &SnapshotFind, context: &Context) -> Result<Page<Found>, RpcError> {
-    let after =
-        params.page.after.as_deref().map(|after| hit_position(after).ok_or_else(|| no_position(after))).transpose()?;
-    let mut builder = PageBuilder::new(&params.page);
-    let mut is_before = after.is_some();
-    for (target, id) in searched(params, context)? {
-        let mut skip = 0;
-        if let Some((last_target, last_id, count)) = after.as_ref().filter(|_| is_before) {
-            if (last_target, last_id) != (&target, &id.to_string()) {
-                continue;
-            }
-            (is_before, skip) = (false, *count);
-        }
-        let (_, repository) = context.targets.open_existing(&target).map_err(|error| error.to_rpc())?;
-        let repository = context.looks.of(&repository);
-        let listed = repository.snapshots().map_err(|error| rpc_error(&error))?.list;
-        let Some((_, snapshot)) = listed.into_iter().find(|(other, _)| *other == id) else { continue };
-        repository.load_index().map_err(|error| rpc_error(&error))?;
-        let (mut count, mut is_full) = (0_u64, false);
-        let mut each = |id: &SnapshotId, path: &[u8], node: &Node| {
-            count += 1;
-            if count <= skip {
-                return Ok(ControlFlow::Continue(()));
-            }
-            let entry = entry(path, node);
-            let hit = Found { snapshot: id.to_string(), target: target.clone(), time: snapshot.time, entry };
-            is_full = !builder.push(format!("{target}/{id}/{count}"), hit);
-            go_on(!is_full)
-        };
-        browse::find(&repository, &params.pattern, &[id], &mut each).map_err(|error| inside(&error))?;
-        if is_full {
-            break;
-        }
-    }
-    Ok(builder.finish())
-}
-
-/// Returns the snapshots to search, with their targets.
-fn searched(params: &SnapshotFind, context: &Context) -> Result<Vec<(String, SnapshotId)>, RpcError> {
-    if let Some(snapshot) = &params.snapshot {
-        let query = SnapshotQuery {
-            snapshot: snapshot.clone(),
-            target: params.target.clone(),
-            plan: None,
-            host: params.host.clone(),
-            path: None,
-        };
-        let found = find_snapshot(&query, context)?;
-        return Ok(vec![(found.place.name, found.id)]);
-    }
-    let filter = Filter { host: params.host.clone(), ..Filter::default() };
-    let mut all = Vec::new();
-    for (target, list) in snapshots_of(params.target.as_deref(), context)? {
-        let fitting = list.into_iter().filter(|(_, snapshot)| filter.fits(snapshot));
-        all.extend(fitting.map(|(id, _)| (target.clone(), id)));
-    }
-    Ok(all)
 }
 
 pub(super) fn diff(params: &SnapshotDiff, context: &Context) -> Result<Page<Change>, RpcError> {
@@ -140,7 +78,7 @@ fn load_index(repository: &Repository) -> Result<(), RpcError> {
 }
 
 /// Says what went wrong inside a snapshot: what is not there is a path.
-fn inside(error: &EngineError) -> RpcError {
+pub(super) fn inside(error: &EngineError) -> RpcError {
     match error {
         EngineError::NotFound { .. } => {
             RpcError::new(ErrorKind::PathNotFound, error.to_string(), "`backupctl ls` lists what is there.")
@@ -149,11 +87,11 @@ fn inside(error: &EngineError) -> RpcError {
     }
 }
 
-fn go_on(more: bool) -> Result<ControlFlow<()>, EngineError> {
+pub(super) fn go_on(more: bool) -> Result<ControlFlow<()>, EngineError> {
     Ok(if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
 }
 
-fn no_position(after: &str) -> RpcError {
+pub(super) fn no_position(after: &str) -> RpcError {
     let message = format!("`{after}` is no position in this list");
     RpcError::new(ErrorKind::InvalidParams, message, "Pass `next` as it was given.")
 }
@@ -162,13 +100,7 @@ fn count_position(page: &PageRequest) -> Result<u64, RpcError> {
     page.after.as_deref().map_or(Ok(0), |after| after.parse().map_err(|_| no_position(after)))
 }
 
-fn hit_position(after: &str) -> Option<(String, String, u64)> {
-    let mut parts = after.split('/');
-    let position = (parts.next()?.to_owned(), parts.next()?.to_owned(), parts.next()?.parse().ok()?);
-    parts.next().is_none().then_some(position)
-}
-
-fn entry(path: &[u8], node: &Node) -> Entry {
+pub(super) fn entry(path: &[u8], node: &Node) -> Entry {
     let link_target = node.linktarget_raw.clone().unwrap_or_else(|| node.linktarget.clone().into_bytes());
     Entry {
         path: WirePath::from_bytes(path),

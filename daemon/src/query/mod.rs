@@ -5,6 +5,7 @@
 
 mod browse;
 mod config;
+mod find;
 mod key;
 mod looks;
 mod note;
@@ -38,7 +39,7 @@ pub fn answer(context: &Arc<Context>, request: &Request) -> Result<Value, RpcErr
     match request {
         Request::SnapshotList(params) => json(snapshot::list(params, context)),
         Request::SnapshotLs(params) => json(browse::ls(params, context)),
-        Request::SnapshotFind(params) => json(browse::find(params, context)),
+        Request::SnapshotFind(params) => json(find::find(params, context)),
         Request::SnapshotDiff(params) => json(browse::diff(params, context)),
         Request::SnapshotStats(params) => json(note::stats(params, context)),
         Request::SnapshotHold(params) => json(note::hold(params, context)),

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Index;
-use crate::id::PackId;
+use crate::id::{BlobHandle, PackId};
 use crate::monitor::PackedBlob;
 use crate::pack::pack_overhead;
 
@@ -20,6 +20,11 @@ impl Index {
             blobs.dedup();
         }
         packs
+    }
+
+    /// Returns every blob with a pack it lies in.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = (PackId, BlobHandle)> {
+        self.base.blobs().chain(self.recent.blobs()).map(|(pack, blob)| (pack, blob.handle))
     }
 
     /// Returns the packs for which `keep` says no; it is given how long a pack must be to hold its blobs.
