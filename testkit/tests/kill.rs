@@ -1,10 +1,14 @@
 //! A daemon that is killed again and again, at any moment of a backup, a restore, a check, its own start and the upgrade
-//! of its state: no accepted job is lost, nothing is stored twice, and everything comes back.
+//! of its state, and of a copy, a prune and a repair (`kill/upkeep.rs`): no accepted job is lost, nothing is stored twice,
+//! and everything comes back.
 //!
 //! The moments come from a seed, and each is confirmed afterwards: a kill counts as inside a job when the job has had
 //! to begin another attempt, and inside the storing of a backup when packs had come and its snapshot had not.
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
+
+#[path = "kill/upkeep.rs"]
+mod upkeep;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -48,6 +52,9 @@ struct Counts {
     verify: u64,
     start: u64,
     upgrade: u64,
+    copy: u64,
+    prune: u64,
+    repair: u64,
     /// Kills of an upgrade after its first step and before its last.
     upgrading: u64,
     /// Kills after which the job had to begin another attempt.
@@ -61,7 +68,7 @@ struct Counts {
 
 impl Counts {
     fn kills(&self) -> u64 {
-        self.backup + self.restore + self.verify + self.start + self.upgrade
+        self.backup + self.restore + self.verify + self.start + self.upgrade + self.copy + self.prune + self.repair
     }
 }
 
@@ -77,10 +84,14 @@ struct House {
 
 impl House {
     fn new(seed: u64) -> Self {
+        Self::with(seed, DaemonOptions::default())
+    }
+
+    fn with(seed: u64, options: DaemonOptions) -> Self {
         let ground = tempfile::tempdir().unwrap();
         let tree = Tree::plain(ground.path().join("tree"), Seed(seed));
         let random = Seed(seed).random();
-        Self { daemon: Daemon::start(), ground, tree, random, accepted: Vec::new(), restored: Vec::new() }
+        Self { daemon: Daemon::start_with(options), ground, tree, random, accepted: Vec::new(), restored: Vec::new() }
     }
 
     /// Submits a job; from its id on it must not be lost.
@@ -109,15 +120,21 @@ impl House {
     fn finish(&mut self, id: &str, kills: u64, counts: &mut Counts) {
         wait::until("the job has ended", || self.has_ended(id).then_some(()));
         let job = self.job(id);
-        assert_eq!(job["state"], "succeeded", "{job}\n{}", self.daemon.log());
+        // What a repair cannot save it names.
+        let is_repair = job["kind"] == "repair" && job["state"] == "partial";
+        assert!(is_repair || job["state"] == "succeeded", "{job}\n{}", self.daemon.log());
         let attempts = job["attempts"].as_array().unwrap().len() as u64;
         counts.inside += attempts.saturating_sub(1).min(kills);
     }
 
+    /// Makes new files and returns their paths.
+    fn plant(&mut self) -> Vec<PathBuf> {
+        let names = (0..FILES).map(|number| format!("new {} {number}", self.accepted.len()));
+        names.map(|name| self.tree.random_file(name, FILE_LENGTH)).collect()
+    }
+
     fn backup(&mut self, counts: &mut Counts) {
-        for number in 0..FILES {
-            self.tree.random_file(format!("new {} {number}", self.accepted.len()), FILE_LENGTH);
-        }
+        self.plant();
         let source = self.tree.root().to_str().unwrap().to_owned();
         let (packs, snapshots) = (self.count("data"), self.count("snapshots"));
         let job = self.submit(&["backup", &source]);
