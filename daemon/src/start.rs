@@ -187,6 +187,7 @@ fn open_targets(places: &Places, config: &Arc<ConfigFile>, clock: &Arc<dyn Clock
         config: Arc::clone(config),
         identity: Identity::of_this_process(),
         clock: Arc::clone(clock),
+        hook: None,
     })
 }
 

@@ -20,6 +20,7 @@ use backup_engine::config::Config;
 use backup_engine::lock::{self, Lock, LockOptions};
 use backup_engine::now::{Now, NowFn};
 use backup_engine::repository::CreateOptions;
+use backup_engine::storage::{LocalStorage, StepHook};
 use backup_engine::{Error as EngineError, Repository};
 use backup_proto::target::TargetState;
 
@@ -48,6 +49,8 @@ pub struct TargetsOptions {
     pub identity: Identity,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Is asked before each step of a change in a repository; for tests that stop one.
+    pub hook: Option<StepHook>,
 }
 
 /// All targets of the daemon.
@@ -135,6 +138,13 @@ impl Targets {
             folder,
             password: PasswordSource::File(self.options.state.join("keys").join("local.password")),
             is_default: true,
+        }
+    }
+
+    fn storage(&self, place: &Place) -> LocalStorage {
+        match &self.options.hook {
+            Some(hook) => LocalStorage::with_hook(&place.folder, Arc::clone(hook)),
+            None => LocalStorage::new(&place.folder),
         }
     }
 

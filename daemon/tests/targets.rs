@@ -46,6 +46,7 @@ impl Home {
             config: Arc::new(config),
             identity: Identity::of_this_process(),
             clock: Arc::new(clock),
+            hook: None,
         })
         .expect("the state is readable")
     }
@@ -242,6 +243,7 @@ fn a_state_that_cannot_be_understood_is_an_error_and_not_a_fresh_start() {
         config: Arc::new(config),
         identity: Identity::of_this_process(),
         clock: Arc::new(clock),
+        hook: None,
     });
     assert!(opened.is_err());
 }

@@ -85,6 +85,22 @@ impl Repository {
         }
     }
 
+    /// Returns a key that opens with this password, if there is one.
+    ///
+    /// # Errors
+    /// The storage's own; damaged key files are passed over.
+    pub fn key_of(&self, password: &[u8]) -> Result<Option<KeyId>> {
+        for (name, _) in self.storage().list(FileKind::Key)? {
+            match open_key(self.storage(), &name, password) {
+                // What a creation that was cut short has left opens another repository.
+                Ok(Some(key)) if key.is_same(self.key()) => return Ok(Some(KeyId(name.id))),
+                Ok(_) | Err(Error::NotFound { .. } | Error::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
     /// Keeps a password from opening the repository any more.
     ///
     /// # Errors

@@ -28,6 +28,11 @@ pub(crate) struct SealKey {
 }
 
 impl SealKey {
+    /// Returns whether it is the same key.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.encrypt, self.mac_k, self.mac_r) == (other.encrypt, other.mac_k, other.mac_r)
+    }
+
     pub(crate) fn new(encrypt: [u8; 32], mac_k: [u8; 16], mac_r: [u8; 16]) -> Self {
         Self { encrypt, mac_k, mac_r, cipher: Aes256::new(&encrypt.into()), mac: Aes128::new(&mac_k.into()) }
     }

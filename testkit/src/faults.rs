@@ -201,7 +201,7 @@ mod tests {
 
     use super::*;
 
-    const NAME: FileName = FileName { kind: FileKind::Lock, id: [7; 32] };
+    const NAME: FileName = FileName { kind: FileKind::Snapshot, id: [7; 32] };
 
     #[test]
     fn calls_fail_from_the_chosen_one_on_with_the_chosen_class() {

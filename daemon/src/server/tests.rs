@@ -34,6 +34,7 @@ fn server(patience: Patience) -> (TempDir, Arc<Server>) {
         config,
         identity: Identity::of_this_process(),
         clock: Arc::clone(&clock),
+        hook: None,
     });
     let context = Context::new(Arc::clone(&clock), targets.unwrap(), Ledger::open(home.path()).unwrap());
     let (state, _) = crate::supervisor::load(&Default::default(), good, clock.time_zone(), 7, now);

@@ -66,7 +66,7 @@ impl Targets {
         };
         check(&new)?;
         if password::read(name, &place.password).is_ok_and(|now| now == new.as_bytes()) {
-            return Err(misuse("this is the password already", "Choose another one."));
+            return Err(misuse("this is the password already", &advice(&place, others(&place, &repository)?)));
         }
         let lock = self.lock(&repository, &place.folder, true).map_err(|error| refused(&place, error))?;
         let key = self.write_key(&repository, &new).map_err(|error| refused(&place, error))?;
@@ -80,7 +80,11 @@ impl Targets {
         }
         drop(lock);
         let removed = is_replaced.then(|| old.to_string());
-        let notice = notice(&place, own_file, (!is_replaced).then_some(old));
+        let mut notice = notice(&place, own_file, (!is_replaced).then_some(old));
+        let others = others(&place, &now)?;
+        if is_replaced && others > 0 {
+            notice = format!("{notice} {}", more_keys(&place, others));
+        }
         Ok(KeyChanged { key: view(&place, &now, key), removed, notice })
     }
 
@@ -90,7 +94,12 @@ impl Targets {
         self.open_existing(name)
     }
 
+    /// Makes a key for a password. One that is there is taken: a change that was cut short has left it, and of two keys
+    /// for one password the second would still open when the first is removed.
     fn write_key(&self, repository: &Repository, new: &str) -> Result<KeyInfo, EngineError> {
+        if let Some(id) = repository.key_of(new.as_bytes())? {
+            return repository.find_key(&id.to_string());
+        }
         let identity = &self.options.identity;
         let (hostname, username) = (identity.hostname.as_str(), identity.username.as_str());
         let owner = KeyOwner { hostname, username, now: self.options.clock.now().wall };
@@ -133,6 +142,29 @@ fn notice(place: &Place, own_file: Option<&Path>, kept: Option<KeyId>) -> String
         (Some(path), None) => format!("{} holds the new password; keep a copy of it somewhere else.", path.display()),
         (None, None) => "The old password does not open the repository any more.".to_owned(),
     }
+}
+
+/// Returns how many key files there are beside the one that is used.
+fn others(place: &Place, repository: &Repository) -> Result<usize, RpcError> {
+    let keys = repository.keys().map_err(|error| refused(place, error))?;
+    Ok(keys.iter().filter(|key| key.id != repository.key_id()).count())
+}
+
+/// Says what to do about a change to the password that is there: it may be a second try after the first was cut short.
+fn advice(place: &Place, others: usize) -> String {
+    match others {
+        0 => "Choose another one.".to_owned(),
+        _ => format!("Choose another one, or if a change was cut short: {}", more_keys(place, others)),
+    }
+}
+
+fn more_keys(place: &Place, others: usize) -> String {
+    let (keys, open) = if others == 1 { ("other key", "opens") } else { ("other keys", "open") };
+    let name = &place.name;
+    format!(
+        "{others} {keys} {open} the repository as well; `backupctl key list --target {name}` lists them, and `backupctl \
+         key remove ID --target {name}` removes one."
+    )
 }
 
 fn check(new: &str) -> Result<(), RpcError> {

@@ -63,7 +63,7 @@ impl Targets {
     /// Why it cannot be used.
     pub fn adopt(&self, name: &str) -> Result<Arc<Repository>, TargetError> {
         let place = self.place(name)?;
-        let storage = LocalStorage::new(&place.folder);
+        let storage = self.storage(&place);
         let adopted = self.open_storage(&place, storage).and_then(|target| {
             let id = target.repository.id().to_string();
             self.known.update(name, |known| known.repository_id = id)?;
@@ -76,7 +76,7 @@ impl Targets {
     }
 
     fn open_place(&self, place: &Place, may_make: bool) -> Result<Arc<Repository>, TargetError> {
-        let storage = LocalStorage::new(&place.folder);
+        let storage = self.storage(place);
         if !Repository::exists(&storage).map_err(TargetError::engine(&place.name))? {
             self.opened().remove(&place.name);
             return self.missing(place, &storage, may_make);
@@ -111,7 +111,7 @@ impl Targets {
     }
 
     fn make(&self, place: &Place, cut_like: Option<Config>) -> Result<Arc<Repository>, TargetError> {
-        let storage = LocalStorage::new(&place.folder);
+        let storage = self.storage(place);
         let exists = Repository::exists(&storage).map_err(TargetError::engine(&place.name))?;
         if exists {
             return Err(TargetError::Exists {

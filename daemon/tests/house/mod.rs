@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backup_engine::Gate;
+use backup_engine::storage::StepHook;
 use backup_proto::job::{JobId, JobState, Priority};
 use backup_proto::path::WirePath;
 use backup_proto::spec::{BackupSpec, JobSpec};
@@ -37,19 +38,15 @@ impl House {
         }
         fs::write(path("config.toml"), config.replace("HOME", &folder.path().to_string_lossy()))
             .expect("it is written");
-        let clock = Arc::new(SystemClock);
-        let targets = Targets::open(TargetsOptions {
-            state: path("state"),
-            socket: path("run/s"),
-            default_folder: path("data/repository"),
-            config: Arc::new(ConfigFile::open(&path("config.toml"), None).expect("the config is right")),
-            identity: Identity::of_this_process(),
-            clock: clock.clone(),
-        })
-        .expect("the state is readable");
+        let targets = targets_in(folder.path(), None);
         let ledger = Ledger::open(&path("state")).expect("it opens");
-        let context = Arc::new(Context::new(clock, targets, ledger));
+        let context = Arc::new(Context::new(Arc::new(SystemClock), targets, ledger));
         Self { folder, context }
+    }
+
+    /// Returns the targets of a daemon that starts now; its changes in repositories ask the hook.
+    pub(crate) fn targets(&self, hook: Option<StepHook>) -> Targets {
+        targets_in(self.folder.path(), hook)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -87,6 +84,19 @@ impl House {
         }
         panic!("the worker ended without a last word");
     }
+}
+
+fn targets_in(folder: &Path, hook: Option<StepHook>) -> Targets {
+    Targets::open(TargetsOptions {
+        state: folder.join("state"),
+        socket: folder.join("run/s"),
+        default_folder: folder.join("data/repository"),
+        config: Arc::new(ConfigFile::open(&folder.join("config.toml"), None).expect("the config is right")),
+        identity: Identity::of_this_process(),
+        clock: Arc::new(SystemClock),
+        hook,
+    })
+    .expect("the state is readable")
 }
 
 pub(crate) fn job(id: &str, spec: JobSpec) -> Job {

@@ -236,8 +236,9 @@ impl Storage for LocalStorage {
         let path = self.path(name);
         match self.step(|| Step::Remove(path.clone())).and_then(|()| fs::remove_file(&path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            // What an index file lists may be removed when it is gone, so it must not come back.
-            Ok(()) if name.kind == FileKind::Index => self.sync_parent(&path),
+            // These must not come back. What an index file lists may be removed when it is gone, a password that was taken
+            // away must not open any more, and a lock of ours is on no record when it was removed.
+            Ok(()) if matches!(name.kind, FileKind::Index | FileKind::Key | FileKind::Lock) => self.sync_parent(&path),
             other => other.map_err(Error::io("remove", &path)),
         }
     }
