@@ -31,6 +31,7 @@ pub(super) fn run(
 ) -> Result<Totals, Failure> {
     let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
     let mut options = options(spec, context)?;
+    options.memory = context.config().jobs.memory;
     let target = context.targets.open_dry(name)?;
     if let Some(notice) = &target.notice {
         reporter.notice(notice);
