@@ -1,7 +1,7 @@
 //! Snapshots as a folder: names for them, what is below each, and the bytes of files as they are read.
 //!
 //! [`layout`] makes the names, [`inodes`] numbers what the system has seen, [`window`] says which bytes to ask for at a
-//! time, [`source`] asks the daemon, and [`tree`] puts it together. None of it knows FUSE; only [`fuse`] and [`serve`] do.
+//! time, [`source`] asks the daemon, and [`tree`] puts it together. None of it knows FUSE; only [`fuse`] and [`mod@serve`] do.
 
 #[cfg(target_os = "linux")]
 mod fuse;

@@ -1,7 +1,7 @@
 //! The index: which pack holds a blob, and where in it.
 //!
-//! What index files list is sorted ([`base`]) and kept as a file between runs ([`cache`]); what is read or stored
-//! later goes to a table ([`recent`]).
+//! What index files list is sorted (`base`) and kept as a file between runs (`cache`); what is read or stored
+//! later goes to a table (`recent`).
 
 mod base;
 mod build;

@@ -34,8 +34,8 @@ impl PruneOptions {
 /// found to be used saves reading most trees again.
 ///
 /// # Errors
-/// Whatever makes it uncertain what is needed: nothing is removed then. [`Error::Suspended`] as soon as the gate says
-/// anything but to run.
+/// Whatever makes it uncertain what is needed: nothing is removed then.
+/// [`Error::Suspended`](crate::Error::Suspended) as soon as the gate says anything but to run.
 pub fn sweep(
     lock: &Lock,
     options: &PruneOptions,
