@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 
@@ -119,6 +120,15 @@ impl Gate {
     pub fn wait_while_paused(&self) {
         // The reason to end is found by the next caller of `check`.
         let _ = self.check();
+    }
+
+    /// Waits for some time, or less: no longer than the gate says what it said when it was `seen`.
+    pub fn rest(&self, seen: GateState, time: Duration) {
+        let state = self.lock();
+        if state.state == seen {
+            // Whoever rests has to look at what it waits for anyway, so being woken for nothing does no harm.
+            drop(self.inner.changed.wait_timeout(state, time));
+        }
     }
 
     /// Returns how many threads wait at the gate.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::blob::{BlobLimits, Opener};
 use crate::config::Config;
+use crate::control::Gate;
 use crate::error::{Error, Result};
 use crate::id::{BlobHandle, BlobKind, KeyId, RepositoryId};
 use crate::index::{Index, IndexCache, Location};
@@ -17,7 +18,7 @@ use crate::key::{KeyOwner, find_key, write_key};
 use crate::limits::KEPT_TREE_ENTRIES;
 use crate::polynomial::Polynomial;
 use crate::seal::{SealKey, fill_random};
-use crate::storage::{Bytes, DryLocks, DryStorage, FileKind, FileName, Storage};
+use crate::storage::{AtPause, Bytes, DryLocks, DryStorage, FileKind, FileName, Pace, PacedStorage, Storage};
 
 use files::to_json;
 use trees::KeptTrees;
@@ -25,6 +26,8 @@ use trees::KeptTrees;
 /// A repository that is open.
 pub struct Repository {
     storage: Arc<dyn Storage>,
+    /// The storage without its pace, if it has one.
+    bare: Option<Arc<dyn Storage>>,
     key_id: KeyId,
     key: SealKey,
     config: Config,
@@ -107,7 +110,17 @@ impl Repository {
     #[must_use]
     pub fn for_dry_run(&self, locks: DryLocks) -> Arc<Self> {
         let storage = Arc::new(DryStorage::new(self.storage.clone(), locks));
-        Arc::new(Self { storage, is_dry: true, ..self.copy(self.index_cache.clone()) })
+        Arc::new(Self { storage, bare: None, is_dry: true, ..self.copy(self.index_cache.clone()) })
+    }
+
+    /// Returns the same repository with an index of its own, whose packs, index files and snapshots pass at this pace
+    /// and wait at this gate. It takes the place of a pace that the repository had. For a dry run, the pace comes first:
+    /// what a dry run does not write is not to wait.
+    #[must_use]
+    pub fn paced(&self, pace: Arc<dyn Pace>, gate: &Gate, at_pause: AtPause) -> Arc<Self> {
+        let bare = self.bare.clone().unwrap_or_else(|| self.storage.clone());
+        let storage = Arc::new(PacedStorage::new(bare.clone(), pace, gate.clone(), at_pause));
+        Arc::new(Self { storage, bare: Some(bare), ..self.copy(self.index_cache.clone()) })
     }
 
     /// Returns whether nothing is stored here.
@@ -117,12 +130,13 @@ impl Repository {
 
     fn copy(&self, index_cache: Option<IndexCache>) -> Self {
         let (storage, key_id, key, config) = (self.storage.clone(), self.key_id, self.key.clone(), self.config.clone());
-        Self { index_cache, is_dry: self.is_dry, ..Self::new(storage, key_id, key, config) }
+        let (bare, is_dry) = (self.bare.clone(), self.is_dry);
+        Self { bare, index_cache, is_dry, ..Self::new(storage, key_id, key, config) }
     }
 
     fn new(storage: Arc<dyn Storage>, key_id: KeyId, key: SealKey, config: Config) -> Self {
         let (index, kept_trees) = (RwLock::default(), KeptTrees::default());
-        Self { storage, key_id, key, config, index, index_cache: None, is_dry: false, kept_trees }
+        Self { storage, bare: None, key_id, key, config, index, index_cache: None, is_dry: false, kept_trees }
     }
 
     /// Opens a repository with a password.

@@ -55,6 +55,13 @@ impl Storage for DryStorage {
         Ok(files)
     }
 
+    fn length(&self, name: &FileName) -> Result<u64> {
+        match self.hidden.as_ref().filter(|_| name.kind == FileKind::Lock).map(|hidden| hidden.length(name)) {
+            None | Some(Err(Error::NotFound { .. })) => self.inner.length(name),
+            Some(length) => length,
+        }
+    }
+
     fn read(&self, name: &FileName) -> Result<Vec<u8>> {
         match self.hidden.as_ref().filter(|_| name.kind == FileKind::Lock).map(|hidden| hidden.read(name)) {
             None | Some(Err(Error::NotFound { .. })) => self.inner.read(name),

@@ -186,6 +186,10 @@ impl Storage for LocalStorage {
         Ok(found)
     }
 
+    fn length(&self, name: &FileName) -> Result<u64> {
+        self.open(name).map(|(_, length, _)| length)
+    }
+
     fn read(&self, name: &FileName) -> Result<Vec<u8>> {
         let (mut file, length, path) = self.open(name)?;
         if name.kind != FileKind::Pack && length > FILE_MAX as u64 {

@@ -53,6 +53,10 @@ impl Storage for MemoryStorage {
         Ok(files.iter().filter(|(name, _)| name.kind == kind).map(|(name, file)| (*name, file.len() as u64)).collect())
     }
 
+    fn length(&self, name: &FileName) -> Result<u64> {
+        self.get(name).map(|file| file.len() as u64)
+    }
+
     fn read(&self, name: &FileName) -> Result<Vec<u8>> {
         Ok(self.get(name)?.to_vec())
     }

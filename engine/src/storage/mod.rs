@@ -13,12 +13,15 @@
 mod dry;
 mod local;
 mod memory;
+mod paced;
 mod temporary;
 
 pub use dry::DryLocks;
 pub(crate) use dry::DryStorage;
 pub use local::{LocalStorage, Step, StepHook};
 pub use memory::MemoryStorage;
+pub(crate) use paced::PacedStorage;
+pub use paced::{AtPause, Pace, Way};
 
 use std::fmt;
 
@@ -164,6 +167,15 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The storage's own.
     fn list(&self, kind: FileKind) -> Result<Vec<(FileName, u64)>>;
+
+    /// Returns how long a file is, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it is not there.
+    fn length(&self, name: &FileName) -> Result<u64> {
+        let found = self.list(name.kind)?.into_iter().find(|(found, _)| found == name);
+        found.map(|(_, length)| length).ok_or_else(|| not_found(&self.location(), name))
+    }
 
     /// Returns a whole file of at most [`FILE_MAX`](crate::limits::FILE_MAX) bytes (a pack: any size).
     ///
