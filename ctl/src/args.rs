@@ -6,8 +6,8 @@ use backup_proto::job::Priority;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    backup, cat, config, control, copy, diff, events, find, forget, hold, jobs, key, ls, mount, plan, prune, repair,
-    restore, rpc, shell, snapshots, stats, status, target, verify, why,
+    backup, cat, config, control, copy, diff, events, find, forget, hold, jobs, key, limit, ls, mount, plan, prune,
+    repair, restore, rpc, shell, snapshots, stats, status, target, verify, why,
 };
 
 /// Back up and restore with the backup daemon.
@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Cancel(control::Cancel),
     Retry(control::Retry),
     Priority(control::SetPriority),
+    Limit(limit::Limit),
     Snapshots(snapshots::Snapshots),
     Ls(ls::Ls),
     Find(find::Find),

@@ -12,6 +12,7 @@ pub(crate) mod forget;
 pub(crate) mod hold;
 pub(crate) mod jobs;
 pub(crate) mod key;
+pub(crate) mod limit;
 pub(crate) mod ls;
 pub(crate) mod mount;
 pub(crate) mod plan;
@@ -77,6 +78,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Exit, Failure> {
         Command::Cancel(command) => command.run(session),
         Command::Retry(command) => command.run(session),
         Command::Priority(command) => command.run(session),
+        Command::Limit(command) => command.run(session),
         Command::Snapshots(command) => command.run(session),
         Command::Ls(command) => command.run(session),
         Command::Find(command) => command.run(session),

@@ -8,6 +8,7 @@ mod edit;
 mod file;
 mod jobs;
 mod keep;
+mod limits;
 mod place;
 mod plan;
 mod problem;
@@ -26,6 +27,7 @@ pub use edit::{EditError, NewPlan, NewTarget, add_plan, add_target};
 pub use file::{ConfigFile, check, read_text};
 pub use jobs::JobsConfig;
 pub use keep::{keep_of, policy_of, tag_lists};
+pub use limits::{LimitsConfig, RateRule};
 pub use place::Surroundings;
 pub use plan::PlanConfig;
 pub use problem::{ConfigError, Problem};
@@ -46,7 +48,7 @@ const NAME_MAX: usize = 64;
 
 /// What the config may hold.
 const VOCABULARY: Vocabulary = Vocabulary {
-    known: &["target", "plan", "socket", "jobs"],
+    known: &["target", "plan", "socket", "jobs", "limits"],
     refused: &[(
         "conditions",
         "is not supported by this version",
@@ -65,6 +67,8 @@ pub struct Config {
     pub socket: SocketConfig,
     /// What jobs may take of the machine.
     pub jobs: JobsConfig,
+    /// How fast bytes may go, to all targets together and from them.
+    pub limits: LimitsConfig,
     /// What is understood but not yet acted upon by this version: a sentence each.
     pub notices: Vec<String>,
 }
@@ -108,6 +112,9 @@ fn read(root: &DeTable<'_>, surroundings: &Surroundings, findings: &mut Findings
     }
     if let Some(table) = section.table("jobs", findings) {
         config.jobs = jobs::read(table, findings);
+    }
+    if let Some(table) = section.table("limits", findings) {
+        config.limits = limits::read("[limits]".to_owned(), table, findings);
     }
     for (name, table) in section.named_tables("plan", findings) {
         check_name(&name, findings);

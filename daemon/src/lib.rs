@@ -27,6 +27,7 @@ pub mod identity;
 pub mod inbox;
 pub mod job;
 pub mod ledger;
+pub mod limits;
 pub mod memory;
 pub mod notes;
 pub mod outcome;

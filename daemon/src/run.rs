@@ -1,5 +1,6 @@
 //! The loop: takes what is in the inbox, asks `step`, stores what has changed, then does what follows.
 
+mod configuring;
 mod storing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -67,6 +68,7 @@ struct Running {
     /// What was wrong with the room on the disk when it was looked at last, or when it refused.
     shortage: Option<Shortage>,
     room_looked: Option<Duration>,
+    config_looked: Duration,
     wake: Option<Duration>,
     locks_refreshed: Duration,
     has_ended: bool,
@@ -86,6 +88,7 @@ impl Run {
             unstored: first.changes,
             shortage: None,
             room_looked: None,
+            config_looked: now.boot,
             wake: None,
             locks_refreshed: now.boot,
             has_ended: false,
@@ -123,8 +126,8 @@ impl Running {
         let is_short = self.shortage.is_some() || self.run.published.borrow().state.shortage.is_some();
         let has_waiting = is_short || !self.parked.is_empty() || !self.unstored.is_empty();
         let again = has_waiting.then_some(conditions::LOOK_AGAIN);
-        let locks = (!self.gates.is_empty()).then_some(LOCKS_LOOK);
-        [self.wake, again, locks, service::watchdog_interval()].into_iter().flatten().min()
+        let running = (!self.gates.is_empty()).then_some(LOCKS_LOOK.min(configuring::LOOK_WHILE_RUNNING));
+        [self.wake, again, running, service::watchdog_interval()].into_iter().flatten().min()
     }
 
     /// Takes in events; when they cannot be stored together, each by itself, so that each client learns its own fate.
@@ -132,6 +135,7 @@ impl Running {
         service::watchdog();
         let now = self.run.context.clock.now();
         self.refresh_locks(now);
+        self.look_at_config(now, &mut batch);
         self.look_at_room(now, &mut batch).await;
         let Some(refusal) = self.try_batch(batch.clone(), now).await? else { return Ok(()) };
         let is_single = batch.len() == 1;
@@ -209,6 +213,10 @@ impl Running {
             Action::Resume(id) => self.with_gate(&id, Gate::resume),
             Action::Suspend(id) => self.with_gate(&id, Gate::suspend),
             Action::Cancel(id) => self.with_gate(&id, Gate::cancel),
+            Action::Limit(rates) => {
+                tracing::info!(limits = supervisor::describe_rates(&rates), "limits of speed");
+                self.run.context.targets.limits().apply(&rates);
+            }
             Action::Reply(ticket, answer) => self.run.desk.answer(ticket, *answer),
             // A worker that has died meanwhile needs no answer.
             Action::Confirm(stored) => drop(stored.send(())),

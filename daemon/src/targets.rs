@@ -20,8 +20,9 @@ use backup_engine::config::Config;
 use backup_engine::lock::{self, Lock, LockOptions};
 use backup_engine::now::{Now, NowFn};
 use backup_engine::repository::CreateOptions;
-use backup_engine::storage::{LocalStorage, StepHook};
-use backup_engine::{Error as EngineError, Repository};
+use backup_engine::storage::{AtPause, LocalStorage, StepHook};
+use backup_engine::{Error as EngineError, Gate, Repository};
+use backup_proto::job::JobKind;
 use backup_proto::target::TargetState;
 
 pub use dry::{DryTarget, Room};
@@ -31,6 +32,8 @@ use crate::clock::Clock;
 use crate::config::{ConfigFile, DEFAULT_TARGET, PasswordSource, did_you_mean};
 use crate::error::Result;
 use crate::identity::Identity;
+use crate::job::Job;
+use crate::limits::Limits;
 use known::KnownTargets;
 use locks::Locks;
 use open::OpenTarget;
@@ -56,6 +59,7 @@ pub struct TargetsOptions {
 /// All targets of the daemon.
 pub struct Targets {
     options: TargetsOptions,
+    limits: Arc<Limits>,
     known: KnownTargets,
     locks: Arc<Locks>,
     open: Mutex<HashMap<String, OpenTarget>>,
@@ -97,7 +101,8 @@ impl Targets {
             Err(error) if error.is_full() => tracing::warn!(%error, "locks that were left behind stay on record"),
             done => done?,
         }
-        Ok(Self { options, known, locks, open: Mutex::default(), looks: Mutex::default() })
+        let limits = Arc::new(Limits::new(Arc::clone(&options.clock)));
+        Ok(Self { options, limits, known, locks, open: Mutex::default(), looks: Mutex::default() })
     }
 
     /// Returns every target there is, the default one first.
@@ -204,6 +209,24 @@ impl Targets {
     #[must_use]
     pub fn config(&self) -> &ConfigFile {
         &self.options.config
+    }
+
+    /// Returns how fast bytes may go.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Returns a target's repository for a job: with an index of its own, at the pace that is the job's, and steered by
+    /// its gate.
+    #[must_use]
+    pub fn for_job(&self, repository: &Repository, target: &str, job: &Job, gate: &Gate) -> Arc<Repository> {
+        // What holds an exclusive lock ends at a pause, as soon as it looks at the gate.
+        let at_pause = match job.spec.kind() {
+            JobKind::Forget | JobKind::Prune | JobKind::Repair => AtPause::GoOn,
+            _ => AtPause::Wait,
+        };
+        repository.paced(self.limits.pace(target, Some(&job.id)), gate, at_pause)
     }
 
     /// Returns the daemon's state folder.

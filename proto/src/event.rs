@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{FailedItem, JobError, JobId, JobKind, JobState, JobSummary, Progress, Verdict};
+use crate::limit::Limit;
 use crate::status::{Pause, Status};
 use crate::target::Target;
 
@@ -36,7 +37,7 @@ pub enum Topic {
     ItemError,
     /// Sentences worth knowing.
     Notice,
-    /// The daemon as a whole: paused, resumed, stopping.
+    /// The daemon as a whole: paused, resumed, stopping, limited.
     Daemon,
     /// Targets: absent, back, breaker open.
     Target,
@@ -73,6 +74,8 @@ pub enum EventBody {
     Daemon(DaemonEvent),
     /// A target changed.
     Target(TargetEvent),
+    /// The limits of speed changed.
+    Limits(LimitsEvent),
     /// Something this program does not know yet.
     #[serde(other)]
     Unknown,
@@ -87,7 +90,7 @@ impl EventBody {
             Self::Progress(_) => Topic::Progress,
             Self::ItemError(_) => Topic::ItemError,
             Self::Notice(_) => Topic::Notice,
-            Self::Daemon(_) => Topic::Daemon,
+            Self::Daemon(_) | Self::Limits(_) => Topic::Daemon,
             Self::Target(_) => Topic::Target,
             Self::Unknown => Topic::Unknown,
         }
@@ -101,7 +104,7 @@ impl EventBody {
             Self::Progress(event) => Some(&event.job),
             Self::ItemError(event) => Some(&event.job),
             Self::Notice(event) => event.job.as_ref(),
-            Self::Daemon(_) | Self::Target(_) | Self::Unknown => None,
+            Self::Daemon(_) | Self::Target(_) | Self::Limits(_) | Self::Unknown => None,
         }
     }
 }
@@ -172,6 +175,13 @@ pub struct DaemonEvent {
 pub struct TargetEvent {
     /// The target as it is now.
     pub target: Target,
+}
+
+/// The limits of speed changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitsEvent {
+    /// Those that are in force now.
+    pub limits: Vec<Limit>,
 }
 
 /// The answer to `events.subscribe`; events follow as notifications on the same connection.

@@ -6,7 +6,7 @@
 //! object a line ([`mod@line`]). The client says `hello` with the protocol versions it knows; the server answers with
 //! the one they will speak ([`version`]). From then on the client makes calls: each is a row of the table in
 //! [`message`], with its parameters in [`params`], the right it needs, and its result ([`answer`]), which is made of
-//! nouns: [`job`], [`spec`] and [`outcome`], [`snapshot`], [`target`], [`key`], [`status`]. A call that changes something carries a `request_id`,
+//! nouns: [`job`], [`spec`] and [`outcome`], [`snapshot`], [`target`], [`key`], [`mod@limit`], [`status`]. A call that changes something carries a `request_id`,
 //! so that it can be made again when the answer was lost. Lists come in pages ([`page`]).
 //!
 //! A watcher subscribes: it gets the present state once, then events ([`event`]) that each carry a cursor, from
@@ -27,6 +27,7 @@ pub mod estimate;
 pub mod event;
 pub mod job;
 pub mod key;
+pub mod limit;
 pub mod line;
 pub mod local;
 pub mod message;

@@ -9,6 +9,7 @@ use crate::error::{ErrorKind, RpcError};
 use crate::event::Subscribed;
 use crate::job::{FailedItem, Job, JobDetail, PlannedItem};
 use crate::key::{Key, KeyChanged};
+use crate::limit::{LimitGet, LimitList, LimitSet};
 use crate::note::Stats;
 use crate::page::Page;
 use crate::params::{
@@ -188,6 +189,8 @@ methods! {
     "key.change" KeyChange -> KeyChanged, Write, change;
     "plan.list" PlanList -> Page<Plan>, Read, look;
     "plan.add" PlanAdd -> PlanAdded, Write, change;
+    "limit.set" LimitSet -> LimitList, Write, change;
+    "limit.get" LimitGet -> LimitList, Read, look;
     "conditions.get" ConditionsGet -> Conditions, Read, look;
     "config.show" ConfigShow -> ConfigText, Write, look;
     "config.check" ConfigCheckNow -> ConfigCheck, Read, look;

@@ -1,5 +1,5 @@
 //! The parameters of every method, one type each, in the order of the table in [`crate::message`]; those for keys are in
-//! [`crate::key`], that of a search is in [`crate::snapshot`].
+//! [`crate::key`], those for limits in [`crate::limit`], that of a search is in [`crate::snapshot`].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ pub use crate::answer::{BulkOpened, BulkToken, DaemonPaused, JobReasons, JobsSub
 use crate::event::{Cursor, Topic};
 use crate::job::{JobId, JobState, Priority};
 pub use crate::key::{KeyAdd, KeyChange, KeyList, KeyRemove};
+pub use crate::limit::{LimitGet, LimitSet};
 pub use crate::note::{SnapshotHold, SnapshotStats};
 use crate::page::PageRequest;
 use crate::path::WirePath;

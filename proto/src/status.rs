@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Cursor;
 use crate::job::{Job, Verdict};
+use crate::limit::Limit;
 use crate::path::WirePath;
 use crate::target::Target;
 
@@ -37,6 +38,9 @@ pub struct Status {
     /// Whether the whole daemon is paused.
     #[serde(default)]
     pub paused: Option<Pause>,
+    /// The limits of speed that are in force.
+    #[serde(default)]
+    pub limits: Vec<Limit>,
     /// How many jobs there are in each state that is not final.
     pub counts: JobCounts,
     /// Running jobs, then waiting ones in the order they will run; at most [`STATUS_JOBS_MAX`].

@@ -96,7 +96,7 @@ fn every_stored_result_is_read_and_written_without_loss() {
         Hello RpcDiscover DaemonStatus DaemonPause DaemonResume JobSubmit JobGet JobList JobWhy JobPause JobResume
         JobCancel JobRetry JobSetPriority JobFailures JobPlanned EventsSubscribe SnapshotList SnapshotLs SnapshotFind
         SnapshotDiff SnapshotStats SnapshotHold SnapshotCat BulkOpen TargetList TargetAdd TargetInit TargetAdopt TargetCheckNow KeyList KeyAdd KeyRemove KeyChange PlanList PlanAdd
-        ConditionsGet ConfigShow ConfigCheckNow
+        LimitSet LimitGet ConditionsGet ConfigShow ConfigCheckNow
     };
     assert_eq!(seen, METHODS.iter().map(|method| method.name).collect(), "every method has a stored result");
     let name = "job.planned.forget.result";
@@ -113,7 +113,7 @@ fn every_stored_event_is_read_and_written_without_loss() {
         assert_reads::<Event>(&params, name);
         seen.insert(params["type"].as_str().unwrap().to_owned());
     }
-    let wanted = ["daemon", "item_error", "notice", "progress", "state", "target"];
+    let wanted = ["daemon", "item_error", "limits", "notice", "progress", "state", "target"];
     assert_eq!(seen, wanted.map(str::to_owned).into());
 }
 

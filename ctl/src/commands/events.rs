@@ -64,6 +64,11 @@ fn line(event: &Event, out: &Output) -> String {
         EventBody::Target(target) => {
             format!("target {} is {}", target.target.name, super::target::state_word(&target.target))
         }
+        EventBody::Limits(event) if event.limits.is_empty() => "no limit of speed is in force".to_owned(),
+        EventBody::Limits(event) => {
+            let limits: Vec<String> = event.limits.iter().map(|limit| super::limit::line(limit, out)).collect();
+            format!("limits of speed: {}", limits.join("; "))
+        }
         EventBody::Unknown => "something this version has no words for".to_owned(),
     };
     format!("{} {} {what}", event.cursor, text::time(event.time, out.zone()))

@@ -7,6 +7,7 @@ use backup_proto::params::{ConditionsGet, DaemonStatus};
 use backup_proto::status::{self as wire, Condition};
 use clap::Args;
 
+use crate::commands::limit::line as limit_line;
 use crate::commands::target::state_word;
 use crate::exit::Failure;
 use crate::render::Output;
@@ -56,6 +57,7 @@ fn screen(status: &wire::Status, out: &Output) -> Vec<String> {
             None => "Everything is PAUSED; `backupctl resume` ends it.".to_owned(),
         });
     }
+    section(&mut lines, "Limits of speed", status.limits.iter().map(|limit| limit_line(limit, out)));
     let (running, waiting): (Vec<&Job>, Vec<&Job>) = status.jobs.iter().partition(|job| job.state == JobState::Running);
     section(&mut lines, "Running", running.iter().map(|job| running_line(job)));
     section(&mut lines, "Waiting", waiting.iter().map(|job| waiting_line(job)));

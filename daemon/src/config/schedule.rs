@@ -64,7 +64,7 @@ pub fn parse_schedule(text: &str) -> Result<Schedule, String> {
     }
 }
 
-fn parse_time(text: &str) -> Result<Time, String> {
+pub(super) fn parse_time(text: &str) -> Result<Time, String> {
     let wrong = || format!("`{text}` is not a time of day; write hours and minutes, as in `02:30`");
     let (hours, minutes) = text.split_once(':').ok_or_else(wrong)?;
     if minutes.len() != 2 || hours.is_empty() || hours.len() > 2 {

@@ -21,6 +21,14 @@ pub(super) struct Vocabulary {
     pub(super) refused: &'static [(&'static str, &'static str, &'static str)],
 }
 
+/// A setting that may be written as one text or as several tables.
+pub(super) enum OneOrTables<'t> {
+    /// The one text.
+    Text(Located<String>),
+    /// The tables.
+    Tables(Vec<Located<&'t DeTable<'t>>>),
+}
+
 /// A table whose settings are being read.
 pub(super) struct Section<'t> {
     name: String,
@@ -118,6 +126,29 @@ impl<'t> Section<'t> {
             }
         }
         texts
+    }
+
+    /// Reads a text, or a list of tables in its place.
+    pub(super) fn text_or_tables(&self, key: &'static str, findings: &mut Findings<'_>) -> Option<OneOrTables<'t>> {
+        let wanted = "a text in quotes, or a list of tables, as in `[{ name = value }]`";
+        let value = self.read(key, wanted, findings, |value| {
+            (value.as_str().is_some() || value.as_array().is_some()).then_some(value)
+        })?;
+        let Some(items) = value.value.as_array() else {
+            return value
+                .value
+                .as_str()
+                .map(|text| OneOrTables::Text(Located { value: text.to_owned(), line: value.line }));
+        };
+        let mut tables = Vec::new();
+        for item in items.iter() {
+            let line = findings.line_of(item.span().start);
+            match item.get_ref().as_table() {
+                Some(table) => tables.push(Located { value: table, line }),
+                None => self.wrong_type(key, wanted, item.get_ref(), line, findings),
+            }
+        }
+        Some(OneOrTables::Tables(tables))
     }
 
     /// Reads a table inside this one.

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use toml::de::DeTable;
 
+use super::limits::{self, LimitsConfig};
 use super::place::{Surroundings, split_command};
 use super::problem::Findings;
 use super::section::{Located, Section, Vocabulary};
 
 /// What a target may hold.
 const VOCABULARY: Vocabulary = Vocabulary {
-    known: &["url", "password-file", "password-command", "systemd-credential"],
+    known: &["url", "password-file", "password-command", "systemd-credential", "limits"],
     refused: &[(
         "password",
         "puts a password into the config",
@@ -27,6 +28,8 @@ pub struct TargetConfig {
     pub folder: PathBuf,
     /// What opens it.
     pub password: PasswordSource,
+    /// How fast bytes may go there and come from there.
+    pub limits: LimitsConfig,
 }
 
 /// Where a target's password comes from; it is read anew whenever the target is opened.
@@ -58,7 +61,10 @@ pub(super) fn read(
         folder.map_err(|(message, advice)| findings.add(url.line, message, advice)).ok()
     });
     let password = read_password(&section, surroundings, findings);
-    Some(TargetConfig { url: url?.value, folder: folder?, password: password? })
+    let limits = section.table("limits", findings);
+    let limits = limits.map(|table| limits::read(format!("[target.{}.limits]", name.value), table, findings));
+    let limits = limits.unwrap_or_default();
+    Some(TargetConfig { url: url?.value, folder: folder?, password: password?, limits })
 }
 
 fn read_password(

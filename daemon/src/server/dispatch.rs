@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::job::{FailedItem, JobId, PlannedItem};
+use backup_proto::limit::{Direction, LimitList};
 use backup_proto::message::Request;
 use backup_proto::page::PageRequest;
 use backup_proto::schema::openrpc;
@@ -15,6 +16,7 @@ use super::{Server, rights};
 use crate::inbox::{Caller, Event};
 use crate::ledger::Entry;
 use crate::run::Published;
+use crate::supervisor::State;
 use crate::{query, supervisor};
 
 /// Says whether a call is answered at once or soon, so that the calls of a connection keep their order.
@@ -34,6 +36,8 @@ pub(super) fn is_quick(request: &Request) -> bool {
             | Request::JobCancel(_)
             | Request::JobRetry(_)
             | Request::JobSetPriority(_)
+            | Request::LimitSet(_)
+            | Request::LimitGet(_)
             | Request::SnapshotCat(_)
     )
 }
@@ -55,6 +59,7 @@ pub(super) async fn answer(server: &Arc<Server>, caller: Caller, request: Reques
             let now = server.context.clock.now();
             to_value(&supervisor::job_reasons(&state(), &params.job, now.wall)?)
         }
+        Request::LimitGet(_) => to_value(&limits(server, &state())),
         Request::SnapshotCat(params) => {
             to_value(&server.shared.tokens.give(caller, params.clone(), server.context.clock.now())?)
         }
@@ -84,6 +89,14 @@ pub(super) fn status(server: &Server) -> Status {
         status.notices.push(format!("The config has a mistake; the one before stays in force. {error}"));
     }
     status
+}
+
+/// Says which limits of speed are in force, and how much has passed.
+fn limits(server: &Server, state: &State) -> LimitList {
+    let (config, now) = (server.context.config(), server.context.clock.now().wall);
+    let passed = |direction| Some(server.context.targets.limits().passed(direction));
+    let (uploaded, downloaded) = (passed(Direction::Upload), passed(Direction::Download));
+    LimitList { uploaded, downloaded, ..supervisor::limit_list(state, &config, now) }
 }
 
 /// Lets the loop know of a configuration that somebody has edited.

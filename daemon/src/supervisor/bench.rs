@@ -22,6 +22,7 @@ use crate::clock::Now;
 use crate::config::{Config, Surroundings};
 use crate::inbox::{Caller, Event, News, Ticket};
 use crate::job::{Ended, How, Totals};
+use crate::limits::Rates;
 use crate::store::Contents;
 
 /// The user that asks.
@@ -45,6 +46,7 @@ pub(super) struct Bench {
     pub(super) workers: BTreeMap<JobId, (u32, Told)>,
     /// What the latest worker of each job was given to do.
     pub(super) given: BTreeMap<JobId, JobSpec>,
+    pub(super) rates: Arc<Rates>,
     pub(super) wake: Option<Duration>,
     pub(super) has_ended: bool,
     requests: u64,
@@ -55,8 +57,8 @@ impl Bench {
         let now = Now { wall: "2024-05-01T12:00:00Z".parse().unwrap(), boot: Duration::from_secs(1_000) };
         let disk = Contents::new();
         let (state, _) = load(&disk, Arc::new(config), TimeZone::UTC, 0, now.wall);
-        let (workers, given) = (BTreeMap::new(), BTreeMap::new());
-        let mut bench = Self { state, disk, now, workers, given, wake: None, has_ended: false, requests: 0 };
+        let (workers, given, rates) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
+        let mut bench = Self { state, disk, now, workers, given, rates, wake: None, has_ended: false, requests: 0 };
         bench.restart();
         bench
     }
@@ -67,6 +69,7 @@ impl Bench {
         let (state, first) = load(&self.disk, config, TimeZone::UTC, 0, self.now.wall);
         self.state = state;
         self.workers.clear();
+        self.rates = Arc::default();
         self.has_ended = false;
         self.store(first.changes);
         self.tick();
@@ -104,6 +107,7 @@ impl Bench {
                 Action::Reply(_, outcome) => answer = Some(*outcome),
                 Action::End => self.has_ended = true,
                 Action::Confirm(stored) => stored.send(()).expect("the worker waits"),
+                Action::Limit(rates) => self.rates = rates,
                 Action::Publish(_) | Action::Forget(_) => {}
             }
         }

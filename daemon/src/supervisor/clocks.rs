@@ -10,7 +10,7 @@ use std::time::Duration;
 use backup_proto::status::Pause;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{State, Step};
+use super::{State, Step, limits};
 use crate::clock::Now;
 
 /// Clocks that part by less than this are being corrected, not set.
@@ -66,6 +66,12 @@ fn move_ends(state: &mut State, step: &mut Step, moved: impl Fn(Timestamp) -> Ti
         state.paused = Some(pause);
         state.store_daemon(step);
     }
+    if state.hand_limits.iter().any(|limit| limit.until.is_some()) {
+        for limit in state.hand_limits.iter_mut().filter(|limit| limit.until.is_some()) {
+            (limit.since, limit.until) = (moved(limit.since), limit.until.map(&moved));
+        }
+        limits::store(state, step);
+    }
     for id in state.active.keys().cloned().collect::<Vec<_>>() {
         let job = &state.active[&id];
         let pause = job.paused.as_ref().filter(|pause| pause.until.is_some()).map(move_pause);
@@ -86,7 +92,8 @@ fn bring_back(state: &mut State, step: &mut Step, now: Timestamp) {
         let waited = job.not_before.and(job.attempts.last()).map(|attempt| attempt.ended.unwrap_or(attempt.started));
         job.paused.as_ref().and_then(begun).max(waited)
     });
-    let latest = state.paused.as_ref().and_then(begun).into_iter().chain(of_jobs).max();
+    let of_limits = state.hand_limits.iter().filter_map(|limit| limit.until.map(|_| limit.since));
+    let latest = state.paused.as_ref().and_then(begun).into_iter().chain(of_jobs).chain(of_limits).max();
     if let Some(latest) = latest.filter(|latest| *latest > now) {
         let back = latest.duration_since(now);
         tracing::info!(seconds = back.as_secs(), "the clock was set back while the daemon was off");

@@ -6,7 +6,7 @@ use backup_proto::event::{EventBody, StateEvent};
 use backup_proto::job::{JobId, JobKind, JobState, Verdict, VerdictKind};
 use jiff::Timestamp;
 
-use super::{Action, Live, State, Step, Wish, act, hints, plans, requests, verdict};
+use super::{Action, Live, State, Step, Wish, act, hints, limits, plans, requests, verdict};
 use crate::clock::Now;
 use crate::job::Job;
 use crate::queue::{Rank, Slots, rank};
@@ -45,7 +45,8 @@ pub(super) fn decide(state: &mut State, step: &mut Step, now: Now) {
     if state.is_stopping && state.live.is_empty() {
         step.actions.push(Action::End);
     }
-    step.wake = wake(state, turns.next, now);
+    let limits_change = limits::update(state, step, now.wall);
+    step.wake = wake(state, earlier(turns.next, limits_change), now);
 }
 
 /// Lets a prune or a repair end its attempt when a backup or a restore that goes before it could run on its target. A pause would not do:

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
-use super::state::{Answers, DAEMON, DaemonRecord, JOB, PLAN, REQUEST, Remembered, SUCCESS, State};
+use super::state::{Answers, DAEMON, DaemonRecord, JOB, LIMITS, PLAN, REQUEST, Remembered, SUCCESS, State};
 use super::{Lived, Step, finish};
 use crate::config::Config;
 use crate::job::Job;
@@ -27,6 +27,9 @@ pub fn load(contents: &Contents, config: Arc<Config>, zone: TimeZone, uid: u32, 
         live: BTreeMap::new(),
         verdicts: BTreeMap::new(),
         paused: None,
+        hand_limits: Vec::new(),
+        slowed: BTreeMap::new(),
+        in_force: Arc::default(),
         last_number: 0,
         plans: BTreeMap::new(),
         successes: BTreeMap::new(),
@@ -52,6 +55,8 @@ fn take(state: &mut State, key: &str, value: &[u8]) {
             state.last_number = record.last_number;
             state.lived = Lived::new(record.lived_seconds.max(state.lived.seconds()));
         }
+    } else if key == LIMITS {
+        state.hand_limits = read(state, key, value).unwrap_or_default();
     } else if key.starts_with(JOB) {
         if let Some(job) = read::<Job>(state, key, value) {
             let job = Arc::new(job);

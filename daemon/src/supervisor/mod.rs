@@ -13,6 +13,7 @@ mod decide;
 mod finish;
 mod forget;
 mod hints;
+mod limits;
 mod load;
 mod plans;
 mod requests;
@@ -22,6 +23,7 @@ mod submit;
 mod verify;
 mod view;
 
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use clocks::Lived;
+pub use limits::{HandLimit, Slowdown, describe as describe_rates, limit_list};
 pub use load::load;
 pub use plans::next_run;
 pub use state::{Live, Remembered, State, Wish};
@@ -40,6 +43,7 @@ pub use view::{About, find_job, job_detail, job_list, job_reasons, status};
 use crate::clock::Now;
 use crate::inbox::{Event, News, Ticket};
 use crate::job::Job;
+use crate::limits::Rates;
 use crate::store::{Change, Shortage};
 
 /// Something to do, after the changes of the same step are stored.
@@ -59,6 +63,8 @@ pub enum Action {
     Reply(Ticket, Box<Result<Value, RpcError>>),
     /// Tell a worker that what it said is stored.
     Confirm(Sender<()>),
+    /// Hold whatever moves bytes to these rates.
+    Limit(Arc<Rates>),
     /// Tell the watchers.
     Publish(Box<EventBody>),
     /// Remove what is kept about a job beside the store: it was forgotten.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backup_proto::job::{JobId, Progress, Verdict};
+use backup_proto::limit::Limit;
 use backup_proto::status::Pause;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Lived, Step};
+use super::{HandLimit, Lived, Slowdown, Step};
 use crate::config::Config;
 use crate::job::Job;
 use crate::store::{Change, Shortage};
@@ -36,6 +37,12 @@ pub struct State {
     pub verdicts: BTreeMap<JobId, Verdict>,
     /// The pause of the whole daemon.
     pub paused: Option<Pause>,
+    /// The limits of speed that somebody has set.
+    pub hand_limits: Vec<HandLimit>,
+    /// The jobs that the conditions ask to go slowly.
+    pub slowed: BTreeMap<JobId, Slowdown>,
+    /// The limits of speed that are in force.
+    pub in_force: Arc<Vec<Limit>>,
     /// The number the newest job's id was made from.
     pub last_number: u64,
     /// When each plan was last due.
@@ -175,6 +182,8 @@ pub(super) struct DaemonRecord {
 pub(super) const JOB: &str = "job/";
 /// Where the daemon as a whole is stored.
 pub(super) const DAEMON: &str = "daemon";
+/// Where the limits are stored that somebody has set.
+pub(super) const LIMITS: &str = "limits";
 /// Where a plan's last due time is stored.
 pub(super) const PLAN: &str = "plan/";
 /// Where a plan's last success is stored.

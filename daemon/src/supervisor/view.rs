@@ -147,6 +147,7 @@ pub fn status(state: &State, about: &About, cursor: Cursor) -> Status {
         state_dir: about.state_dir.clone(),
         config: about.config.clone(),
         paused: state.paused.clone(),
+        limits: state.in_force.to_vec(),
         counts,
         jobs: jobs.into_iter().take(STATUS_JOBS_MAX).map(|job| state.view(job)).collect(),
         recent: recent.into_iter().take(STATUS_RECENT_MAX).map(|job| state.view(job)).collect(),

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use backup_engine::lock::{Lock, LockOptions};
 use backup_engine::storage::{DryLocks, MemoryStorage};
-use backup_engine::{Class, Repository};
+use backup_engine::{Class, Gate, Repository};
 
 use super::open::nearest_existing;
 use super::view::free_bytes;
 use super::{Place, TargetError, Targets};
+use crate::job::Job;
 use crate::store::kept_free;
 
 /// A target that is looked at by a dry run.
@@ -40,9 +41,9 @@ impl Targets {
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub fn open_dry(&self, name: &str) -> Result<DryTarget, TargetError> {
+    pub fn open_dry(&self, name: &str, job: &Job, gate: &Gate) -> Result<DryTarget, TargetError> {
         match self.open_existing(name) {
-            Ok((place, repository)) => self.lock_dry(place, &repository),
+            Ok((place, repository)) => self.lock_dry(place, &self.for_job(&repository, name, job, gate)),
             Err(TargetError::NotMade { .. }) => self.imagine(self.place(name)?),
             Err(error) => Err(error),
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use backup_engine::config::Config;
 use backup_engine::id::sha256;
-use backup_engine::storage::{FileKind, FileName, LocalStorage, Storage};
-use backup_engine::{Error as EngineError, Repository};
+use backup_engine::storage::{AtPause, FileKind, FileName, LocalStorage, Storage};
+use backup_engine::{Error as EngineError, Gate, Repository};
 
 use super::{Place, TargetError, Targets, password};
 use crate::config::PasswordSource;
@@ -157,6 +157,9 @@ impl Targets {
     ) -> Result<OpenTarget, TargetError> {
         let config_hash = config_hash(storage).map_err(TargetError::engine(&place.name))?;
         let repository = repository.with_index_cache(&self.options.state.join("cache"));
+        // Questions that are answered from it fall under the limits as well; a job has a pace and a gate of its own.
+        let pace = self.limits.pace(&place.name, None);
+        let repository = repository.paced(pace, &Gate::new(), AtPause::Wait);
         Ok(OpenTarget { place: place.clone(), password_hash: sha256(password), config_hash, repository })
     }
 

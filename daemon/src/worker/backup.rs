@@ -49,7 +49,7 @@ pub(super) fn run(
     }
     let (place, repository) = context.targets.open_target(name)?;
     // What another run, or an earlier attempt, has stored and not listed yet is nothing to rely on.
-    let repository = repository.with_own_index();
+    let repository = context.targets.for_job(&repository, name, job, gate);
     options.description.clone_from(&job.reason);
     // The default target may have been made just now; what it stands on is told apart from here on.
     options.never = context.targets.never();

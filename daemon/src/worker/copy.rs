@@ -31,7 +31,8 @@ pub(super) fn run(
     let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
     let (from_place, from) = context.targets.open_existing(&spec.from)?;
     let (place, to) = context.targets.open_existing(name)?;
-    let (from, to) = (from.with_own_index(), to.with_own_index());
+    let paced = |repository: &Repository, target: &str| context.targets.for_job(repository, target, job, gate);
+    let (from, to) = (paced(&from, &spec.from), paced(&to, name));
     // What the source has must not go while it is read.
     let _lock = shared_lock(&from_place, &from, context, reporter)?;
     let snapshots = choose(job, spec, &from, reporter)?;

@@ -32,7 +32,7 @@ pub(super) fn run(
     let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
     let mut options = options(spec, context)?;
     options.memory = context.config().jobs.memory;
-    let target = context.targets.open_dry(name)?;
+    let target = context.targets.open_dry(name, job, gate)?;
     if let Some(notice) = &target.notice {
         reporter.notice(notice);
     }

@@ -26,6 +26,7 @@ pub(super) fn run(
     let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
     let plan = spec.plan.as_deref().unwrap_or_default();
     let (place, repository) = context.targets.open_existing(name)?;
+    let repository = context.targets.for_job(&repository, name, job, gate);
     let mut options = options(spec, &context.config(), context.clock.now().wall)?;
     options.rules.accepted_until = match spec.confirm_shrunk {
         true => Some(Timestamp::MAX),

@@ -35,7 +35,7 @@ pub(super) fn run(
 ) -> Result<Totals, Failure> {
     let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
     let (place, repository) = context.targets.open_existing(name)?;
-    let repository = repository.with_own_index();
+    let repository = context.targets.for_job(&repository, name, job, gate);
     let options = options(spec, adopt, context);
     let record = SeenRecord::new(context.targets.state(), &repository);
     let mut seen = record.read()?;

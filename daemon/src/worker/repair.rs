@@ -24,7 +24,7 @@ pub(super) fn run(
 ) -> Result<Totals, Failure> {
     let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
     let (place, repository) = context.targets.open_existing(name)?;
-    let repository = repository.with_own_index();
+    let repository = context.targets.for_job(&repository, name, job, gate);
     let (locks, summary) =
         repair(spec, &place, &repository, context, gate, reporter).map_err(TargetError::engine(name))?;
     let repair = Some(Box::new(report(&summary, locks, spec.dry_run)));

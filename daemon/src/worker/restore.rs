@@ -36,12 +36,12 @@ pub(super) fn run(
     let chosen = choose(job, spec, context, reporter)?;
     for (item, snapshot) in spec.items.iter().zip(&chosen) {
         let found = find_snapshot(snapshot, context)?;
+        let repository = context.targets.for_job(&found.repository, &found.place.name, job, gate);
         let _lock = shared_lock(&found.place, &found.repository, context, reporter)?;
         let mut options = options(spec, item, &found);
         options.resumed = job.attempt_count() > 1;
         options.again = again.clone();
-        let RestoreSummary { files, bytes, .. } =
-            restore(&found.repository.with_own_index(), &options, gate, reporter)?;
+        let RestoreSummary { files, bytes, .. } = restore(&repository, &options, gate, reporter)?;
         totals.files += files;
         totals.bytes += bytes;
         totals.snapshot.get_or_insert_with(|| found.id.to_string());

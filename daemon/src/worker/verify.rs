@@ -36,7 +36,7 @@ pub(super) fn run(
     let Some(query) = &spec.snapshot else {
         let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
         let (place, repository) = context.targets.open_existing(name)?;
-        let summary = check(&place, &repository, &options, context, gate, reporter)?;
+        let summary = check(job, &place, &repository, &options, context, gate, reporter)?;
         if let Some(coverage) = &summary.coverage
             && let Err(error) = context.targets.note_verified(name, wire::coverage(coverage))
         {
@@ -47,11 +47,12 @@ pub(super) fn run(
     let FoundSnapshot { place, repository, id, .. } = choose(job, spec, query, context, reporter)?;
     options.snapshot = Some(id);
     options.source = spec.source.then(|| SourceOptions { never: context.targets.never() });
-    let summary = check(&place, &repository, &options, context, gate, reporter)?;
+    let summary = check(job, &place, &repository, &options, context, gate, reporter)?;
     Ok(Totals { snapshot: Some(id.to_string()), ..totals(&summary) })
 }
 
 fn check(
+    job: &Job,
     place: &Place,
     repository: &std::sync::Arc<Repository>,
     options: &VerifyOptions,
@@ -60,7 +61,8 @@ fn check(
     reporter: &Reporter,
 ) -> Result<VerifySummary, Failure> {
     let _lock = shared_lock(place, repository, context, reporter)?;
-    Ok(verify(&repository.with_own_index(), options, gate, reporter)?)
+    let repository = context.targets.for_job(repository, &place.name, job, gate);
+    Ok(verify(&repository, options, gate, reporter)?)
 }
 
 /// Finds the snapshot. What `latest` means is settled by the first attempt.
