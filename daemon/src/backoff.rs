@@ -15,6 +15,9 @@ const FIRST: Duration = Duration::from_secs(15);
 /// hour or two.
 const LONGEST: Duration = Duration::from_secs(3600);
 
+/// The longest time that a target may ask for.
+const ASKED_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Failures in a row after which a job is given up: with these waits after about one to two days, so that neither a
 /// night without a network nor a disk that somebody clears out the next morning ends a job.
 pub const FAILURES_MAX: u32 = 32;
@@ -30,11 +33,12 @@ pub fn may_go_away(job: &Job, error: &JobError) -> bool {
 }
 
 /// Returns how long a job waits after its latest failure, the first of which is number 1; `None` when it is given up.
+/// It is no less than what the target has asked for.
 ///
 /// The jitter adds up to the wait itself, and comes from the job's id: jobs that failed together are not tried
 /// together, and a test or a restart computes the same wait again.
 #[must_use]
-pub fn wait(job: &Job) -> Option<Duration> {
+pub fn wait(job: &Job, error: &JobError) -> Option<Duration> {
     let seed = u64::from(crc32fast::hash(job.id.as_str().as_bytes()));
     let waits = ExponentialBuilder::new()
         .with_min_delay(FIRST)
@@ -44,5 +48,6 @@ pub fn wait(job: &Job) -> Option<Duration> {
         .with_jitter()
         .with_jitter_seed(seed);
     let number = usize::try_from(job.failures.checked_sub(1)?).ok()?;
-    waits.build().nth(number)
+    let asked = error.data.retry_after_seconds.map(Duration::from_secs).unwrap_or_default().min(ASKED_MAX);
+    waits.build().nth(number).map(|wait| wait.max(asked))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use backup_proto::job::{FailedItem, JobId, Progress};
+use backup_proto::job::{FailedItem, JobError, JobId, Progress};
 use backup_proto::message::Request;
 use backup_proto::spec::SnapshotQuery;
 use serde_json::Value;
@@ -47,6 +47,13 @@ pub enum Event {
         attempt: u32,
         /// What it says.
         news: News,
+    },
+    /// A target was asked whether it is back.
+    Asked {
+        /// The target.
+        target: String,
+        /// Why it cannot be used; none when it can.
+        error: Option<Box<JobError>>,
     },
     /// The configuration was read again.
     Configured(Arc<Config>),

@@ -15,6 +15,7 @@
 //! 10. The newest thousand ended jobs are remembered; `retry` makes a new attempt of one that did not succeed.
 
 pub mod backoff;
+pub mod breaker;
 pub mod clock;
 pub mod conditions;
 pub mod config;

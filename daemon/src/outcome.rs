@@ -56,6 +56,8 @@ pub struct Totals {
     pub hints: Option<HintsReport>,
     /// What a dry run of a backup has found.
     pub estimate: Option<Box<BackupEstimate>>,
+    /// The target whose storage has failed in a way that may go away, if that is what ended the attempt.
+    pub target_failed: Option<String>,
     /// What a check looked at.
     pub verify: Option<Box<VerifyReport>>,
 }

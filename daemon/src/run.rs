@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use backup_engine::Gate;
 use backup_proto::error::RpcError;
-use backup_proto::event::{Cursor, EventBody};
+use backup_proto::event::{Cursor, EventBody, TargetEvent};
 use backup_proto::job::JobId;
 use tokio::sync::{mpsc, watch};
 
@@ -175,6 +175,7 @@ impl Running {
 
     fn publish_state(&mut self, state: State, commit: Option<u64>) {
         self.gates.retain(|id, _| state.live.contains_key(id));
+        self.run.context.targets.set_breakers(&state.breakers);
         self.run.published.send_modify(|published| {
             published.state = Arc::new(state);
             if let Some(sequence) = commit {
@@ -186,11 +187,15 @@ impl Running {
     /// Does what the steps said, in their order; watchers hear of it before clients get their answers.
     fn act(&mut self, actions: Vec<Action>, commit: Option<u64>, now: Now) {
         let (publish, others): (Vec<Action>, Vec<Action>) =
-            actions.into_iter().partition(|action| matches!(action, Action::Publish(_)));
+            actions.into_iter().partition(|action| matches!(action, Action::Publish(_) | Action::TellTarget(_)));
         let bodies: Vec<EventBody> = publish
             .into_iter()
             .filter_map(|action| match action {
                 Action::Publish(body) => Some(*body),
+                Action::TellTarget(name) => {
+                    let target = self.run.context.targets.view_of(&name).ok()?;
+                    Some(EventBody::Target(TargetEvent { target }))
+                }
                 _ => None,
             })
             .collect();
@@ -225,10 +230,21 @@ impl Running {
                     tracing::warn!(%error, job = %id, "the lists of a forgotten job stay");
                 }
             }
+            Action::Ask(target) => self.ask(target),
             // Published together with the others of its batch.
-            Action::Publish(_) => {}
+            Action::Publish(_) | Action::TellTarget(_) => {}
             Action::End => self.has_ended = true,
         }
+    }
+
+    /// Asks a target whether it is back, on a thread of its own: it may not answer for long.
+    fn ask(&self, target: String) {
+        tracing::info!(target, "target is asked whether it is back");
+        let (context, inbox) = (Arc::clone(&self.run.context), self.run.inbox.clone());
+        tokio::task::spawn_blocking(move || {
+            let error = context.targets.ask(&target).err().map(|error| Box::new(error.to_job_error()));
+            inbox.send(Event::Asked { target, error });
+        });
     }
 
     fn with_gate(&self, id: &JobId, tell: impl Fn(&Gate)) {

@@ -5,6 +5,7 @@
 
 mod dry;
 mod error;
+mod faults;
 mod keys;
 mod known;
 mod locks;
@@ -22,18 +23,20 @@ use backup_engine::now::{Now, NowFn};
 use backup_engine::repository::CreateOptions;
 use backup_engine::storage::{AtPause, LocalStorage, StepHook};
 use backup_engine::{Error as EngineError, Gate, Repository};
-use backup_proto::job::JobKind;
+use backup_proto::job::{JobId, JobKind};
 use backup_proto::target::TargetState;
 
 pub use dry::{DryTarget, Room};
 pub use error::TargetError;
 
+use crate::breaker::Breaker;
 use crate::clock::Clock;
 use crate::config::{ConfigFile, DEFAULT_TARGET, PasswordSource, did_you_mean};
 use crate::error::Result;
 use crate::identity::Identity;
 use crate::job::Job;
 use crate::limits::Limits;
+use faults::{Faults, Watched};
 use known::KnownTargets;
 use locks::Locks;
 use open::OpenTarget;
@@ -56,10 +59,15 @@ pub struct TargetsOptions {
     pub hook: Option<StepHook>,
 }
 
+/// The breakers by target; one that never failed is not among them.
+pub type Breakers = BTreeMap<String, Breaker>;
+
 /// All targets of the daemon.
 pub struct Targets {
     options: TargetsOptions,
     limits: Arc<Limits>,
+    faults: Arc<Faults>,
+    breakers: Mutex<Arc<Breakers>>,
     known: KnownTargets,
     locks: Arc<Locks>,
     open: Mutex<HashMap<String, OpenTarget>>,
@@ -102,7 +110,8 @@ impl Targets {
             done => done?,
         }
         let limits = Arc::new(Limits::new(Arc::clone(&options.clock)));
-        Ok(Self { options, limits, known, locks, open: Mutex::default(), looks: Mutex::default() })
+        let (faults, breakers) = (Arc::default(), Mutex::default());
+        Ok(Self { options, limits, faults, breakers, known, locks, open: Mutex::default(), looks: Mutex::default() })
     }
 
     /// Returns every target there is, the default one first.
@@ -226,7 +235,21 @@ impl Targets {
             JobKind::Forget | JobKind::Prune | JobKind::Repair => AtPause::GoOn,
             _ => AtPause::Wait,
         };
-        repository.paced(self.limits.pace(target, Some(&job.id)), gate, at_pause)
+        let (pace, faults) = (self.limits.pace(target, Some(&job.id)), Arc::clone(&self.faults));
+        let pace = Watched { pace, faults, job: job.id.clone(), target: target.to_owned() };
+        repository.paced(Arc::new(pace), gate, at_pause)
+    }
+
+    /// Returns the target that has failed a job in a way that may go away, and forgets it.
+    #[must_use]
+    pub fn take_fault(&self, job: &JobId) -> Option<String> {
+        self.faults.take(job)
+    }
+
+    /// Takes note of the breakers as they are now, for whoever looks at targets.
+    pub fn set_breakers(&self, breakers: &Arc<Breakers>) {
+        // It is replaced whole: a panic elsewhere leaves nothing half changed.
+        *self.breakers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(breakers);
     }
 
     /// Returns the daemon's state folder.

@@ -41,14 +41,16 @@ pub fn kind_of(error: &Error) -> ErrorKind {
         Error::NotFound { .. } => ErrorKind::SnapshotNotFound,
         Error::Misuse { .. } => ErrorKind::InvalidParams,
         Error::Cancelled | Error::Suspended => ErrorKind::Cancelled,
-        Error::Io { .. } | Error::Limit { .. } | Error::Storage { .. } => ErrorKind::Storage,
+        Error::Io { .. } | Error::Limit { .. } | Error::Throttled { .. } | Error::Storage { .. } => ErrorKind::Storage,
     }
 }
 
 /// Returns an error of the engine as the answer to a call.
 #[must_use]
 pub fn rpc_error(error: &Error) -> RpcError {
-    RpcError::with_class(kind_of(error), class_of(error.class()), error.to_string(), error.advice())
+    let mut rpc = RpcError::with_class(kind_of(error), class_of(error.class()), error.to_string(), error.advice());
+    rpc.data.retry_after_seconds = error.retry_after().map(|time| time.as_secs().max(1));
+    rpc
 }
 
 /// Returns why the daemon's own state cannot be written as the answer to a call.

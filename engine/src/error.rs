@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why something failed, as far as a caller needs to know to decide what to do next.
 ///
@@ -156,6 +157,14 @@ pub enum Error {
     /// The run was told to give up its lock and end; it will be started again.
     #[error("suspended")]
     Suspended,
+    /// The storage asked for fewer requests.
+    #[error("{message}")]
+    Throttled {
+        /// What the storage said, with the object's name.
+        message: String,
+        /// For how long it asked to be left alone, if it did.
+        retry_after: Option<Duration>,
+    },
     /// The storage failed in a way that it classified itself.
     #[error("{message}")]
     Storage {
@@ -194,7 +203,17 @@ impl Error {
             Self::Locked { .. } | Self::LockLost { .. } => Class::Transient,
             Self::Limit { .. } => Class::Quota,
             Self::Cancelled | Self::Suspended => Class::Cancelled,
+            Self::Throttled { .. } => Class::Throttled,
             Self::Storage { class, .. } => *class,
+        }
+    }
+
+    /// Returns for how long the storage has asked to be left alone, if it has.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 

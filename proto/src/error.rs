@@ -203,6 +203,9 @@ pub struct ErrorData {
     pub retryable: bool,
     /// What to do next, for people.
     pub advice: String,
+    /// For how many seconds the storage has asked to be left alone, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
 }
 
 /// An error as JSON-RPC has it.
@@ -228,7 +231,8 @@ impl RpcError {
     /// Makes an error whose class is known better than by its kind.
     #[must_use]
     pub fn with_class(kind: ErrorKind, class: Class, message: impl Into<String>, advice: impl Into<String>) -> Self {
-        let data = ErrorData { kind, class, retryable: class.is_retryable(), advice: advice.into() };
+        let retryable = class.is_retryable();
+        let data = ErrorData { kind, class, retryable, advice: advice.into(), retry_after_seconds: None };
         Self { code: kind.code(), message: message.into(), data }
     }
 

@@ -17,12 +17,12 @@ use crate::params::{
     DaemonResume, DaemonStatus, EventsSubscribe, Hello, JobCancel, JobFailures, JobGet, JobList, JobPause, JobPlanned,
     JobReasons, JobResume, JobRetry, JobSetPriority, JobSubmit, JobWhy, JobsSubmitted, KeyAdd, KeyChange, KeyList,
     KeyRemove, PlanAdd, PlanAdded, PlanList, REQUEST_ID_MAX, RequestId, RpcDiscover, SnapshotCat, SnapshotDiff,
-    SnapshotFind, SnapshotHold, SnapshotList, SnapshotLs, SnapshotStats, TargetAdd, TargetAdopt, TargetCheckNow,
-    TargetInit, TargetList,
+    SnapshotFind, SnapshotHold, SnapshotList, SnapshotLs, SnapshotStats, TargetAdd, TargetAdopt, TargetBreaker,
+    TargetCheckNow, TargetInit, TargetList,
 };
 use crate::snapshot::{Change, Entry, Found, Snapshot};
 use crate::status::{Conditions, ConfigCheck, ConfigText, Status};
-use crate::target::{Plan, Target, TargetCheck};
+use crate::target::{Breaker, Plan, Target, TargetCheck};
 use crate::version::Welcome;
 
 /// What a caller must be allowed to do.
@@ -182,6 +182,7 @@ methods! {
     "target.add" TargetAdd -> Target, Write, change;
     "target.init" TargetInit -> Target, Write, change;
     "target.adopt" TargetAdopt -> Target, Write, change;
+    "target.breaker" TargetBreaker -> Breaker, Write, change;
     "target.check" TargetCheckNow -> TargetCheck, Read, look;
     "key.list" KeyList -> Page<Key>, Read, look;
     "key.add" KeyAdd -> Key, Write, change;

@@ -14,7 +14,7 @@ use crate::page::PageRequest;
 use crate::path::WirePath;
 pub use crate::snapshot::SnapshotFind;
 use crate::spec::{JobSpec, SnapshotQuery};
-use crate::target::Plan;
+use crate::target::{BreakerWish, Plan};
 use crate::version::VersionRange;
 
 /// A name the caller gives to one change, so that asking again cannot make it twice: at most 128 bytes, chosen at
@@ -257,6 +257,15 @@ params! {
         request_id: RequestId,
         /// The target.
         name: String,
+    }
+    /// Resets the breaker of a target, or says what it is to be.
+    TargetBreaker {
+        /// The name of this change.
+        request_id: RequestId,
+        /// The target.
+        name: String,
+        /// What it is to be.
+        wish: BreakerWish,
     }
     /// Opens a target and says what it finds.
     TargetCheckNow {

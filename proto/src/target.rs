@@ -66,6 +66,37 @@ pub struct Breaker {
     pub next_try: Option<Timestamp>,
     /// The failure that opened it.
     pub reason: Option<String>,
+    /// Since when it is in this state, if it is not closed.
+    pub since: Option<Timestamp>,
+    /// Whether somebody has told it to be so.
+    pub by_hand: bool,
+    /// Attempts that the target has failed within the last hour, as far as they count.
+    pub failures: u64,
+    /// Its latest changes, oldest first.
+    pub history: Vec<BreakerChange>,
+}
+
+/// A change of a breaker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BreakerChange {
+    /// When.
+    pub at: Timestamp,
+    /// Its state since then.
+    pub state: BreakerState,
+    /// Why.
+    pub reason: String,
+}
+
+/// What somebody wants a breaker to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerWish {
+    /// As new: closed, with nothing counted.
+    Reset,
+    /// Open until it is reset: the target is left alone.
+    Open,
+    /// Closed until it is reset: the target is used however often it fails.
+    Closed,
 }
 
 /// The state of a breaker.

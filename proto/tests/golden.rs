@@ -95,7 +95,7 @@ fn every_stored_result_is_read_and_written_without_loss() {
     let seen = results! {
         Hello RpcDiscover DaemonStatus DaemonPause DaemonResume JobSubmit JobGet JobList JobWhy JobPause JobResume
         JobCancel JobRetry JobSetPriority JobFailures JobPlanned EventsSubscribe SnapshotList SnapshotLs SnapshotFind
-        SnapshotDiff SnapshotStats SnapshotHold SnapshotCat BulkOpen TargetList TargetAdd TargetInit TargetAdopt TargetCheckNow KeyList KeyAdd KeyRemove KeyChange PlanList PlanAdd
+        SnapshotDiff SnapshotStats SnapshotHold SnapshotCat BulkOpen TargetList TargetAdd TargetInit TargetAdopt TargetBreaker TargetCheckNow KeyList KeyAdd KeyRemove KeyChange PlanList PlanAdd
         LimitSet LimitGet ConditionsGet ConfigShow ConfigCheckNow
     };
     assert_eq!(seen, METHODS.iter().map(|method| method.name).collect(), "every method has a stored result");

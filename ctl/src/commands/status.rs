@@ -8,7 +8,7 @@ use backup_proto::status::{self as wire, Condition};
 use clap::Args;
 
 use crate::commands::limit::line as limit_line;
-use crate::commands::target::state_word;
+use crate::commands::target::{breaker_line, state_word};
 use crate::exit::Failure;
 use crate::render::Output;
 use crate::session::Session;
@@ -79,7 +79,8 @@ fn screen(status: &wire::Status, out: &Output) -> Vec<String> {
                 |time| format!("last success {}", text::time(time, out.zone())),
             );
             let line = format!("{}: {}, {last}  {}", target.name, state_word(target), target.url);
-            std::iter::once(line).chain(target.notice.iter().map(|notice| format!("  {notice}")))
+            let breaker = breaker_line(target, out).map(|line| format!("  {line}"));
+            std::iter::once(line).chain(breaker).chain(target.notice.iter().map(|notice| format!("  {notice}")))
         }),
     );
     section(&mut lines, "Please note", status.notices.iter().cloned());

@@ -118,6 +118,7 @@ fn a_failed_job_says_why_and_promises_no_snapshot() {
         class: Class::Auth,
         retryable: false,
         advice: "Check the password file.".to_owned(),
+        retry_after_seconds: None,
     };
     summary.error = Some(JobError { message: "wrong password for the repository at /r".to_owned(), data });
     assert_eq!(

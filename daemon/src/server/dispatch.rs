@@ -37,6 +37,7 @@ pub(super) fn is_quick(request: &Request) -> bool {
             | Request::JobRetry(_)
             | Request::JobSetPriority(_)
             | Request::LimitSet(_)
+            | Request::TargetBreaker(_)
             | Request::LimitGet(_)
             | Request::SnapshotCat(_)
     )

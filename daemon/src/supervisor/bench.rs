@@ -1,6 +1,6 @@
 //! A supervisor with a disk that can be cut off and workers that do what they are told, for tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use backup_proto::path::WirePath;
 use backup_proto::spec::{
     BackupSpec, Destination, JobSpec, PruneSpec, RepairSpec, RestoreItem, RestoreSpec, SnapshotQuery, VerifySpec,
 };
+use backup_proto::target::BreakerState;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -47,6 +48,8 @@ pub(super) struct Bench {
     /// What the latest worker of each job was given to do.
     pub(super) given: BTreeMap<JobId, JobSpec>,
     pub(super) rates: Arc<Rates>,
+    /// Targets that are being asked whether they are back.
+    pub(super) asked: BTreeSet<String>,
     pub(super) wake: Option<Duration>,
     pub(super) has_ended: bool,
     requests: u64,
@@ -58,7 +61,18 @@ impl Bench {
         let disk = Contents::new();
         let (state, _) = load(&disk, Arc::new(config), TimeZone::UTC, 0, now.wall);
         let (workers, given, rates) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
-        let mut bench = Self { state, disk, now, workers, given, rates, wake: None, has_ended: false, requests: 0 };
+        let mut bench = Self {
+            state,
+            disk,
+            now,
+            workers,
+            given,
+            rates,
+            asked: BTreeSet::new(),
+            wake: None,
+            has_ended: false,
+            requests: 0,
+        };
         bench.restart();
         bench
     }
@@ -69,6 +83,7 @@ impl Bench {
         let (state, first) = load(&self.disk, config, TimeZone::UTC, 0, self.now.wall);
         self.state = state;
         self.workers.clear();
+        self.asked.clear();
         self.rates = Arc::default();
         self.has_ended = false;
         self.store(first.changes);
@@ -108,7 +123,8 @@ impl Bench {
                 Action::End => self.has_ended = true,
                 Action::Confirm(stored) => stored.send(()).expect("the worker waits"),
                 Action::Limit(rates) => self.rates = rates,
-                Action::Publish(_) | Action::Forget(_) => {}
+                Action::Ask(target) => drop(self.asked.insert(target)),
+                Action::Publish(_) | Action::TellTarget(_) | Action::Forget(_) => {}
             }
         }
         answer
@@ -158,6 +174,21 @@ impl Bench {
         self.event(Event::Worker { job: id.clone(), attempt, news: News::Finished(Box::new(ended)) });
     }
 
+    /// Lets a job's worker end because the target has failed.
+    pub(super) fn fail_at(&mut self, id: &JobId, how: How, target: &str) {
+        self.end_with(id, how, Totals { target_failed: Some(target.to_owned()), ..Totals::default() });
+    }
+
+    /// Answers the question whether a target is back.
+    pub(super) fn answer(&mut self, target: &str, how: &How) {
+        assert!(self.asked.remove(target), "{target} is not being asked");
+        let error = match how {
+            How::Failed(error) => Some(Box::new(error.clone())),
+            _ => None,
+        };
+        self.event(Event::Asked { target: target.to_owned(), error });
+    }
+
     /// Lets a job's worker say something.
     pub(super) fn say(&mut self, id: &JobId, news: News) {
         let attempt = self.workers[id].0;
@@ -182,9 +213,16 @@ impl Bench {
                 JobState::Running => {
                     assert!(self.workers.contains_key(id), "{id} runs without a worker");
                     targets.extend(job.target.clone());
+                    let closed =
+                        |target: &String| self.state.breakers.get(target).and_then(|breaker| breaker.closure());
+                    assert_eq!(job.target.as_ref().and_then(closed), None, "{id} uses a target that is left alone");
                 }
                 _ => assert!(!self.why(id).is_empty(), "{id} is {:?} without a reason", job.state),
             }
+        }
+        for (target, breaker) in self.state.breakers.iter() {
+            let is_asked = breaker.view().state == BreakerState::HalfOpen;
+            assert!(!is_asked || self.asked.contains(target), "nobody asks {target}");
         }
         targets.sort_unstable();
         let count = targets.len();
@@ -241,7 +279,13 @@ fn parse(text: &str) -> Config {
 }
 
 pub(super) fn failure(class: Class) -> How {
-    let data = ErrorData { kind: ErrorKind::Storage, class, retryable: class.is_retryable(), advice: "wait".into() };
+    let data = ErrorData {
+        kind: ErrorKind::Storage,
+        class,
+        retryable: class.is_retryable(),
+        advice: "wait".into(),
+        ..ErrorData::default()
+    };
     How::Failed(JobError { message: "it broke".into(), data })
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use backup_proto::status::Pause;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{State, Step, limits};
+use super::{State, Step, breakers, limits};
+use crate::breaker::Breaker;
 use crate::clock::Now;
 
 /// Clocks that part by less than this are being corrected, not set.
@@ -72,6 +73,7 @@ fn move_ends(state: &mut State, step: &mut Step, moved: impl Fn(Timestamp) -> Ti
         }
         limits::store(state, step);
     }
+    breakers::move_times(state, step, &moved);
     for id in state.active.keys().cloned().collect::<Vec<_>>() {
         let job = &state.active[&id];
         let pause = job.paused.as_ref().filter(|pause| pause.until.is_some()).map(move_pause);
@@ -93,7 +95,9 @@ fn bring_back(state: &mut State, step: &mut Step, now: Timestamp) {
         job.paused.as_ref().and_then(begun).max(waited)
     });
     let of_limits = state.hand_limits.iter().filter_map(|limit| limit.until.map(|_| limit.since));
-    let latest = state.paused.as_ref().and_then(begun).into_iter().chain(of_jobs).chain(of_limits).max();
+    let of_breakers = state.breakers.values().filter_map(Breaker::open_since);
+    let latest =
+        state.paused.as_ref().and_then(begun).into_iter().chain(of_jobs).chain(of_limits).chain(of_breakers).max();
     if let Some(latest) = latest.filter(|latest| *latest > now) {
         let back = latest.duration_since(now);
         tracing::info!(seconds = back.as_secs(), "the clock was set back while the daemon was off");

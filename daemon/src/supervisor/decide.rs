@@ -6,7 +6,7 @@ use backup_proto::event::{EventBody, StateEvent};
 use backup_proto::job::{JobId, JobKind, JobState, Verdict, VerdictKind};
 use jiff::Timestamp;
 
-use super::{Action, Live, State, Step, Wish, act, hints, limits, plans, requests, verdict};
+use super::{Action, Live, State, Step, Wish, act, breakers, hints, limits, plans, requests, verdict};
 use crate::clock::Now;
 use crate::job::Job;
 use crate::queue::{Rank, Slots, rank};
@@ -93,7 +93,13 @@ impl Turns {
 
     /// Lets one job go on or stop, as the deciders say.
     fn take(&mut self, state: &mut State, step: &mut Step, id: &JobId, now: Now) {
-        match verdict_of(state, &self.slots, id, now.wall) {
+        let mut verdict = verdict_of(state, &self.slots, id, now.wall);
+        // The last decider: all others have said yes.
+        let by_breaker = verdict.as_ref().is_some_and(|verdict| verdict.kind == VerdictKind::Breaker);
+        if by_breaker && breakers::begin_question(state, step, id, now.wall) {
+            verdict = verdict_of(state, &self.slots, id, now.wall);
+        }
+        match verdict {
             None => go(state, step, &mut self.slots, id, now.wall),
             Some(no) => {
                 self.next = earlier(self.next, no.next_look);
@@ -122,6 +128,7 @@ fn verdict_of(state: &State, slots: &Slots, id: &JobId, now: Timestamp) -> Optio
     schedule::decide(job, now)
         .or_else(|| slots.decide(job, state.live.contains_key(id), now))
         .or_else(|| conditions::decide(state.paused.as_ref(), state.shortage.as_ref(), now))
+        .or_else(|| breakers::decide(state, job))
 }
 
 /// Lets a job run that may.

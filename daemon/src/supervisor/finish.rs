@@ -4,7 +4,7 @@ use backup_proto::job::{JobError, JobId, JobState, JobSummary, SUMMARY_FAILED_MA
 use backup_proto::spec::JobSpec;
 use jiff::Timestamp;
 
-use super::{State, Step, forget, note_room, plans};
+use super::{State, Step, breakers, forget, note_room, plans};
 use crate::backoff;
 use crate::clock::Now;
 use crate::job::{Ended, How, Job, Totals};
@@ -18,6 +18,7 @@ pub(super) fn finish(state: &mut State, step: &mut Step, id: &JobId, ended: Ende
     if let How::NoRoom(shortage) = &ended.how {
         note_room(state, step, Some(shortage.clone()));
     }
+    breakers::attempt_ended(state, step, id, &ended, now.wall);
     state.change_job(step, id, |job| settle(job, ended, now.wall));
     plans::note_success(state, step, id, now.wall);
     forget::queue_after(state, step, id, now.wall);
@@ -36,7 +37,7 @@ fn settle(job: &mut Job, ended: Ended, now: Timestamp) {
         How::Suspended | How::NoRoom(_) => wait_again(job, None, now),
         How::Failed(error) => {
             job.failures += 1;
-            let wait = backoff::wait(job).filter(|_| backoff::may_go_away(job, &error));
+            let wait = backoff::wait(job, &error).filter(|_| backoff::may_go_away(job, &error));
             match wait.and_then(|wait| now.checked_add(wait).ok()) {
                 Some(until) => {
                     job.not_before = Some(until);

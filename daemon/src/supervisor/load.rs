@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
-use super::state::{Answers, DAEMON, DaemonRecord, JOB, LIMITS, PLAN, REQUEST, Remembered, SUCCESS, State};
+use super::state::{Answers, BREAKER, DAEMON, DaemonRecord, JOB, LIMITS, PLAN, REQUEST, Remembered, SUCCESS, State};
 use super::{Lived, Step, finish};
+use crate::breaker::Breaker;
 use crate::config::Config;
 use crate::job::Job;
 use crate::store::Contents;
@@ -30,6 +31,7 @@ pub fn load(contents: &Contents, config: Arc<Config>, zone: TimeZone, uid: u32, 
         hand_limits: Vec::new(),
         slowed: BTreeMap::new(),
         in_force: Arc::default(),
+        breakers: Arc::default(),
         last_number: 0,
         plans: BTreeMap::new(),
         successes: BTreeMap::new(),
@@ -64,6 +66,11 @@ fn take(state: &mut State, key: &str, value: &[u8]) {
                 true => Arc::make_mut(&mut state.ended).insert(job.id.clone(), job),
                 false => state.active.insert(job.id.clone(), job),
             };
+        }
+    } else if let Some(target) = key.strip_prefix(BREAKER) {
+        if let Some(mut breaker) = read::<Breaker>(state, key, value) {
+            breaker.restarted(state.decided);
+            Arc::make_mut(&mut state.breakers).insert(target.to_owned(), breaker);
         }
     } else if let Some(plan) = key.strip_prefix(PLAN) {
         if let Some(last) = read(state, key, value) {

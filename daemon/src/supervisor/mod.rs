@@ -5,9 +5,10 @@
 //!          pure: no I/O, no clock       in this order: stored and synced first, then done
 //! ```
 //! After every event each job that has not ended is put to the deciders in a fixed order, and the first that says no
-//! is the job's verdict: schedule (is it due?), queue (is it next?), conditions (may we?).
+//! is the job's verdict: schedule (is it due?), queue (is it next?), conditions (may we?), breaker (does its target work?).
 
 mod act;
+mod breakers;
 mod clocks;
 mod decide;
 mod finish;
@@ -65,6 +66,10 @@ pub enum Action {
     Confirm(Sender<()>),
     /// Hold whatever moves bytes to these rates.
     Limit(Arc<Rates>),
+    /// Ask a target whether it is back; the answer is an event.
+    Ask(String),
+    /// Tell the watchers how a target is now.
+    TellTarget(String),
     /// Tell the watchers.
     Publish(Box<EventBody>),
     /// Remove what is kept about a job beside the store: it was forgotten.
@@ -118,6 +123,7 @@ fn take_in(state: &mut State, step: &mut Step, event: Event, now: Now) {
                 hear(state, step, &job, news, now);
             }
         }
+        Event::Asked { target, error } => breakers::answered(state, step, &target, error.as_deref(), now.wall),
         Event::Configured(config) => state.config = config,
         Event::Room(shortage) => note_room(state, step, shortage),
         Event::Tick => {}

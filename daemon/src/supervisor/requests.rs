@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::state::{REQUEST, Remembered, State, json};
-use super::{Step, act, limits, submit};
+use super::{Step, act, breakers, limits, submit};
 use crate::clock::Now;
 use crate::error::Error;
 use crate::inbox::{Caller, Ticket};
@@ -56,6 +56,7 @@ fn make(state: &mut State, step: &mut Step, caller: Caller, request: &Request, n
             to_value(&act::set_priority(state, step, &params.job, params.priority, now)?)
         }
         Request::LimitSet(params) => to_value(&limits::set(state, step, params, now.wall)?),
+        Request::TargetBreaker(params) => to_value(&breakers::set(state, step, params, now.wall)?),
         Request::DaemonPause(params) => to_value(&act::pause_daemon(state, step, params.for_seconds, now)?),
         Request::DaemonResume(_) => to_value(&act::resume_daemon(state, step)),
         other => Err(RpcError::new(

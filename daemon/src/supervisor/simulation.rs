@@ -1,5 +1,5 @@
 //! Random histories from a seed: whatever happens in whatever order, no acknowledged job is lost, every waiting job
-//! has a reason, one job runs on a target, and in the end all come to an end.
+//! has a reason, one job runs on a target and none on one that is left alone, and in the end all come to an end.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,7 +7,10 @@ use std::time::Duration;
 use backup_proto::error::Class;
 use backup_proto::job::{JobId, Priority};
 use backup_proto::message::Request;
-use backup_proto::params::{DaemonPause, DaemonResume, JobCancel, JobPause, JobResume, JobRetry, JobSetPriority};
+use backup_proto::params::{
+    DaemonPause, DaemonResume, JobCancel, JobPause, JobResume, JobRetry, JobSetPriority, TargetBreaker,
+};
+use backup_proto::target::BreakerWish;
 
 use super::bench::{Bench, Told, backup, failure, restore, verify, with_plan};
 use super::step;
@@ -62,7 +65,7 @@ fn history(seed: u64) {
 }
 
 fn happen(random: &mut Random, bench: &mut Bench, accepted: &mut BTreeSet<JobId>) {
-    match random.below(21) {
+    match random.below(23) {
         0..=2 => {
             let spec = [backup(), verify("local"), restore()][usize::try_from(random.below(3)).unwrap()].clone();
             accepted.insert(bench.submit(spec));
@@ -72,6 +75,7 @@ fn happen(random: &mut Random, bench: &mut Bench, accepted: &mut BTreeSet<JobId>
         15 | 16 => bench.pass(Duration::from_secs(random.below(20 * 60))),
         17 => bench.pass(Duration::from_secs(random.below(48 * 3600))),
         18 => bench.restart(),
+        21 | 22 => question_is_answered(random, bench),
         19 => bench.now.wall = random.pick(&CLOCKS).unwrap().parse().unwrap(),
         // A step whose changes could not be stored is as if it had never been.
         _ => drop(step(&bench.state, Event::Stop, bench.now)),
@@ -87,6 +91,7 @@ fn worker_ends(random: &mut Random, bench: &mut Bench) {
         (Told::Cancel, 1..) => How::Cancelled,
         (Told::Suspend, 1..) => How::Suspended,
         (_, 1) => failure(Class::Transient),
+        (_, 3 | 4) if fails_at_target(random, bench, &id) => return,
         (_, 2) => failure(Class::Damaged),
         _ => How::Done,
     };
@@ -96,18 +101,40 @@ fn worker_ends(random: &mut Random, bench: &mut Bench) {
     bench.end(&id, how, random.below(2));
 }
 
+/// Lets the target of a job fail it, as targets do several times in a row; returns whether it did.
+fn fails_at_target(random: &mut Random, bench: &mut Bench, id: &JobId) -> bool {
+    let Some(target) = bench.state.active[id].target.clone() else { return false };
+    let class = random.pick(&[Class::Transient, Class::Throttled, Class::Transient, Class::Auth]).unwrap();
+    let mut how = failure(class);
+    if let How::Failed(error) = &mut how {
+        error.data.retry_after_seconds = random.pick(&[None, None, Some(600)]).unwrap();
+    }
+    bench.fail_at(id, how, &target);
+    true
+}
+
+fn question_is_answered(random: &mut Random, bench: &mut Bench) {
+    let Some(target) = bench.asked.first().cloned() else { return };
+    let how = [How::Done, failure(Class::Transient), failure(Class::Auth)];
+    bench.answer(&target, &random.pick(&how).unwrap());
+}
+
 fn ask_something(random: &mut Random, bench: &mut Bench) {
     let ids: Vec<JobId> = bench.state.active.keys().chain(bench.state.ended.keys()).cloned().collect();
     let Some(job) = random.pick(&ids) else { return };
     let request_id = bench.request_id();
     let for_seconds = random.pick(&[None, Some(600), Some(7200)]).unwrap();
-    let request: Request = match random.below(9) {
+    let request: Request = match random.below(10) {
         0 | 1 => JobPause { request_id, job, for_seconds }.into(),
         2 | 3 => JobResume { request_id, job }.into(),
         4 => JobCancel { request_id, job }.into(),
         5 => JobRetry { request_id, job }.into(),
         6 => JobSetPriority { request_id, job, priority: Priority::Critical }.into(),
         7 => DaemonPause { request_id, for_seconds }.into(),
+        8 => {
+            let wish = random.pick(&[BreakerWish::Reset, BreakerWish::Open, BreakerWish::Closed]).unwrap();
+            TargetBreaker { request_id, name: "local".to_owned(), wish }.into()
+        }
         _ => DaemonResume { request_id }.into(),
     };
     // Many of these are refused, which is an answer too.
@@ -118,6 +145,8 @@ fn ask_something(random: &mut Random, bench: &mut Bench) {
 fn come_to_an_end(bench: &mut Bench) {
     let request_id = bench.request_id();
     bench.ask(DaemonResume { request_id }).unwrap();
+    let request_id = bench.request_id();
+    bench.ask(TargetBreaker { request_id, name: "local".to_owned(), wish: BreakerWish::Reset }).unwrap();
     for id in bench.state.active.keys().cloned().collect::<Vec<_>>() {
         let request_id = bench.request_id();
         let _ = bench.ask(JobResume { request_id, job: id });

@@ -16,6 +16,7 @@ use super::{HandLimit, Lived, Slowdown, Step};
 use crate::config::Config;
 use crate::job::Job;
 use crate::store::{Change, Shortage};
+use crate::targets::Breakers;
 
 /// Everything the daemon decides by. Cloning is cheap, so that a step whose changes cannot be stored is dropped and
 /// the state before it is kept.
@@ -43,6 +44,8 @@ pub struct State {
     pub slowed: BTreeMap<JobId, Slowdown>,
     /// The limits of speed that are in force.
     pub in_force: Arc<Vec<Limit>>,
+    /// The breakers of targets that have failed.
+    pub breakers: Arc<Breakers>,
     /// The number the newest job's id was made from.
     pub last_number: u64,
     /// When each plan was last due.
@@ -184,6 +187,8 @@ pub(super) const JOB: &str = "job/";
 pub(super) const DAEMON: &str = "daemon";
 /// Where the limits are stored that somebody has set.
 pub(super) const LIMITS: &str = "limits";
+/// Where the breaker of a target is stored.
+pub(super) const BREAKER: &str = "breaker/";
 /// Where a plan's last due time is stored.
 pub(super) const PLAN: &str = "plan/";
 /// Where a plan's last success is stored.

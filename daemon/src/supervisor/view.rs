@@ -11,7 +11,7 @@ use backup_proto::path::WirePath;
 use backup_proto::status::{JobCounts, STATUS_JOBS_MAX, STATUS_RECENT_MAX, Status};
 use jiff::Timestamp;
 
-use super::{State, notice, verdict};
+use super::{State, breakers, notice, verdict};
 use crate::job::Job;
 use crate::queue::rank;
 use crate::{conditions, schedule};
@@ -118,6 +118,8 @@ pub fn job_reasons(state: &State, wanted: &JobId, now: Timestamp) -> Result<JobR
         verdicts.push(queue.unwrap_or_else(|| ready("It is next.")));
         let conditions = conditions::decide(state.paused.as_ref(), state.shortage.as_ref(), now);
         verdicts.push(conditions.unwrap_or_else(|| ready("Nothing speaks against running jobs now.")));
+        let breaker = breakers::decide(state, job);
+        verdicts.push(breaker.unwrap_or_else(|| ready("Nothing is known against its target.")));
     }
     Ok(JobReasons { job: state.view(job), verdicts })
 }

@@ -121,6 +121,20 @@ impl TargetError {
         }
     }
 
+    /// Returns the target that has failed, if it may come back by itself. One that somebody else has locked works.
+    #[must_use]
+    pub fn failed_target(&self) -> Option<&str> {
+        use backup_engine::Error::{LockLost, Locked};
+        match self {
+            Self::Absent { name, .. } => Some(name),
+            Self::Engine { source: Locked { .. } | LockLost { .. }, .. } => None,
+            Self::Engine { name, source } => {
+                matches!(source.class(), Class::Transient | Class::Throttled).then_some(name.as_str())
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the stable kind for the wire.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -139,7 +153,11 @@ impl TargetError {
     /// Returns the error as the answer to a call.
     #[must_use]
     pub fn to_rpc(&self) -> RpcError {
-        RpcError::with_class(self.kind(), wire::class_of(self.class()), self.to_string(), self.advice())
+        let mut rpc = RpcError::with_class(self.kind(), wire::class_of(self.class()), self.to_string(), self.advice());
+        if let Self::Engine { source, .. } = self {
+            rpc.data.retry_after_seconds = wire::rpc_error(source).data.retry_after_seconds;
+        }
+        rpc
     }
 
     /// Returns the error as the end of a job.

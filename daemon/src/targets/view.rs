@@ -4,13 +4,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
 
-use backup_proto::target::{Breaker, Coverage, Target, TargetCheck, TargetState};
+use backup_proto::target::{Breaker as View, Coverage, Target, TargetCheck, TargetState};
 use jiff::Timestamp;
 
 use backup_engine::checker::coverage;
 
 use super::open::nearest_existing;
 use super::{Look, Place, TargetError, Targets, password};
+use crate::breaker::Breaker;
 use crate::config::PasswordSource;
 use crate::error::Result;
 use crate::wire;
@@ -54,6 +55,14 @@ impl Targets {
         let target = Target { verified: Some(wire::coverage(&verified)), ..self.view(&place) };
         let format_version = repository.config().version;
         Ok(TargetCheck { target, format_version, snapshots: listed.list.len() as u64, findings })
+    }
+
+    /// Looks whether a target answers: its config is read, and nothing is made.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn ask(&self, name: &str) -> Result<(), TargetError> {
+        self.open_existing(name).map(|_| ())
     }
 
     /// Remembers that a backup of these sources ended well.
@@ -127,12 +136,17 @@ impl Targets {
             url: place.url.clone(),
             state,
             repository_id: Some(known.repository_id).filter(|id| !id.is_empty()),
-            breaker: Breaker::default(),
+            breaker: self.breaker(&place.name),
             last_success: known.last_success,
             verified: known.verified,
             free_bytes,
             notice: notice.or(same_disk),
         }
+    }
+
+    fn breaker(&self, name: &str) -> View {
+        let breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        breakers.get(name).map(Breaker::view).unwrap_or_default()
     }
 
     fn looks(&self) -> MutexGuard<'_, std::collections::HashMap<String, Look>> {

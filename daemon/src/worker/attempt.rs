@@ -53,6 +53,16 @@ impl From<crate::error::Error> for Failure {
 }
 
 impl Failure {
+    /// Returns the target whose storage is to blame, if it may come back by itself: the engine's errors do not say which
+    /// side they came from, but the storage said it when it failed.
+    fn failed_target(&self, fault: Option<String>) -> Option<String> {
+        match self {
+            Self::Target(error) => error.failed_target().map(str::to_owned).or(fault),
+            Self::Engine(EngineError::Locked { .. }) | Self::State(_) => None,
+            Self::Engine(_) | Self::Job(_) => fault,
+        }
+    }
+
     /// Says what this end means for the job.
     fn how(&self) -> How {
         match self {
@@ -96,6 +106,10 @@ pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox)
         ))),
     };
     let so_far = reporter.finish();
+    if result.is_ok() {
+        // What it got over is no fault of anybody.
+        drop(context.targets.take_fault(&job.id));
+    }
     match result {
         Ok(done) if reporter.has_all() => {
             let totals = Totals { failed_count: so_far.failed_count, failed: so_far.failed, ..done };
@@ -104,8 +118,9 @@ pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox)
         // A list lacks an entry: what is done already is found done by the next attempt.
         Ok(_) => Ended { how: How::NoRoom(Shortage::refused(context.targets.state())), totals: so_far },
         Err(failure) => {
+            let target_failed = failure.failed_target(context.targets.take_fault(&job.id));
             let how = reporter.shortage().map_or_else(|| how(&failure, context), How::NoRoom);
-            Ended { how, totals: so_far }
+            Ended { how, totals: Totals { target_failed, ..so_far } }
         }
     }
 }

@@ -49,6 +49,12 @@ pub fn spawn(job: Job, context: Arc<Context>, gate: Gate, inbox: Inbox) {
 
 fn broken(message: &str) -> JobError {
     let advice = "Try again; if it happens again, report it with the daemon's log.".to_owned();
-    let data = ErrorData { kind: ErrorKind::Internal, class: Class::Transient, retryable: false, advice };
+    let data = ErrorData {
+        kind: ErrorKind::Internal,
+        class: Class::Transient,
+        retryable: false,
+        advice,
+        retry_after_seconds: None,
+    };
     JobError { message: message.to_owned(), data }
 }

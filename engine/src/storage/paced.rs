@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Body, FileKind, FileName, Storage};
 use crate::control::{Gate, GateState};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::FILE_MAX;
 
 /// Which way bytes go.
@@ -30,6 +30,9 @@ pub trait Pace: Send + Sync {
 
     /// Counts bytes that pass whatever is said; those behind them wait for longer.
     fn charge(&self, way: Way, bytes: usize);
+
+    /// Is told of every error of the storage, whatever becomes of it: a file that is not there is none.
+    fn failed(&self, _error: &Error) {}
 }
 
 /// What a transfer does while its gate is paused.
@@ -66,6 +69,11 @@ impl PacedStorage {
         matches!(kind, FileKind::Pack | FileKind::Index | FileKind::Snapshot)
     }
 
+    /// Lets the pace know of an error.
+    fn heard<T>(&self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| self.pace.failed(error))
+    }
+
     /// Returns whether a file of this kind stands still at a pause.
     fn stands(&self, kind: FileKind) -> bool {
         kind == FileKind::Pack && self.at_pause == AtPause::Wait
@@ -98,7 +106,7 @@ impl PacedStorage {
             let left = length - done;
             let step = self.pace.step(Way::Down).map_or(left, |step| step.clamp(1, left));
             self.pass(name.kind, Way::Down, step);
-            self.inner.read_range_into(name, offset + done as u64, step, &mut part)?;
+            self.heard(self.inner.read_range_into(name, offset + done as u64, step, &mut part))?;
             buffer.extend_from_slice(&part);
             done += step;
         }
@@ -116,24 +124,24 @@ impl Storage for PacedStorage {
     }
 
     fn create(&self) -> Result<()> {
-        self.inner.create()
+        self.heard(self.inner.create())
     }
 
     fn list(&self, kind: FileKind) -> Result<Vec<(FileName, u64)>> {
-        self.inner.list(kind)
+        self.heard(self.inner.list(kind))
     }
 
     fn length(&self, name: &FileName) -> Result<u64> {
-        self.inner.length(name)
+        self.heard(self.inner.length(name))
     }
 
     fn read(&self, name: &FileName) -> Result<Vec<u8>> {
         if !Self::holds(name.kind) || self.pace.step(Way::Down).is_none() {
-            let bytes = self.inner.read(name)?;
+            let bytes = self.heard(self.inner.read(name))?;
             self.pace.charge(Way::Down, bytes.len());
             return Ok(bytes);
         }
-        let length = self.inner.length(name)?;
+        let length = self.length(name)?;
         match usize::try_from(length) {
             Ok(length) if length <= FILE_MAX || name.kind == FileKind::Pack => {
                 let mut bytes = Vec::new();
@@ -154,7 +162,7 @@ impl Storage for PacedStorage {
     fn read_range_into(&self, name: &FileName, offset: u64, length: usize, buffer: &mut Vec<u8>) -> Result<()> {
         if self.pace.step(Way::Down).is_none() {
             self.pace.charge(Way::Down, length);
-            return self.inner.read_range_into(name, offset, length, buffer);
+            return self.heard(self.inner.read_range_into(name, offset, length, buffer));
         }
         buffer.clear();
         self.read_steps(name, offset, length, buffer)
@@ -162,18 +170,18 @@ impl Storage for PacedStorage {
 
     fn write(&self, name: &FileName, body: &mut dyn Body) -> Result<()> {
         if Self::holds(name.kind) {
-            return self.inner.write(name, &mut PacedBody { storage: self, kind: name.kind, body });
+            return self.heard(self.inner.write(name, &mut PacedBody { storage: self, kind: name.kind, body }));
         }
         self.pace.charge(Way::Up, usize::try_from(body.length()).unwrap_or(usize::MAX));
-        self.inner.write(name, body)
+        self.heard(self.inner.write(name, body))
     }
 
     fn remove(&self, name: &FileName) -> Result<()> {
-        self.inner.remove(name)
+        self.heard(self.inner.remove(name))
     }
 
     fn remove_temporary(&self, before: jiff::Timestamp) -> Result<(u64, u64)> {
-        self.inner.remove_temporary(before)
+        self.heard(self.inner.remove_temporary(before))
     }
 }
 
