@@ -8,11 +8,14 @@
 //!    └──────────────────────────────────── it is answered ───────────────────┘
 //! ```
 //! Only what may go away by itself is counted here: errors of the classes transient and throttled that came from the
-//! target's storage. Everything here is a function of what was before and of the time it is given.
+//! target's storage. A target that is there and fails is under strain from then on until a job has succeeded: when it
+//! answers again it is spared for a while, and bytes go slowly. Everything here is a function of what was before and of the time it is given.
+
+mod view;
 
 use std::time::Duration;
 
-use backup_proto::target::{Breaker as View, BreakerChange, BreakerState};
+use backup_proto::target::{BreakerChange, BreakerState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +37,9 @@ const OPEN_MAX: Duration = Duration::from_secs(3600);
 /// The longest time that a target may ask for.
 const ASKED_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// How long a target is spared that answers again after it has failed: only what is urgent uses it.
+const SPARED: Duration = Duration::from_secs(5 * 60);
+
 /// Changes that are remembered.
 const HISTORY_MAX: usize = 20;
 
@@ -51,6 +57,8 @@ pub struct Breaker {
     recent: Vec<Outcome>,
     /// How often it was opened since a job succeeded.
     times: u32,
+    /// It was there and failed, and no job has succeeded since.
+    strain: Option<Strain>,
     /// The latest changes, oldest first.
     history: Vec<BreakerChange>,
 }
@@ -77,6 +85,17 @@ pub enum Forced {
     Closed,
 }
 
+/// What is known of a target that is there and fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Strain {
+    /// How often it was left alone for that.
+    times: u32,
+    /// Until when it is spared, once it has answered.
+    spared_until: Option<Timestamp>,
+    /// How it failed last.
+    reason: String,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Outcome {
@@ -89,6 +108,8 @@ struct Outcome {
 pub struct Failure {
     /// What happened, as a sentence without its full stop.
     pub reason: String,
+    /// Whether it is not there, as a drive that is not connected: that says nothing about how well it works.
+    pub absent: bool,
     /// For how long the target has asked to be left alone.
     pub retry_after: Option<Duration>,
 }
@@ -116,9 +137,22 @@ impl Breaker {
         }
     }
 
+    /// Returns until when only what is urgent is to use the target, and how it has failed.
+    #[must_use]
+    pub fn spared(&self) -> Option<(Timestamp, &str)> {
+        let strain = self.strain.as_ref().filter(|_| self.forced.is_none())?;
+        Some((strain.spared_until?, &strain.reason))
+    }
+
+    /// Returns how often the rate of the target is to be halved; 0 when it works.
+    #[must_use]
+    pub fn cuts(&self) -> u32 {
+        self.strain.as_ref().map_or(0, |strain| strain.times)
+    }
+
     /// Takes note that a job has used the target and it worked: it is closed, and all that was before is over.
     pub fn succeeded(&mut self, now: Timestamp) {
-        self.times = 0;
+        (self.times, self.strain) = (0, None);
         self.close(now, "a job succeeded");
         if !self.recent.is_empty() {
             self.note(now, false);
@@ -154,7 +188,12 @@ impl Breaker {
         match failure {
             Some(failure) => self.open(failure, now),
             // The next failure opens it again at once, and for longer: to answer is less than to work.
-            None => self.close(now, "it answered"),
+            None => {
+                self.close(now, "it answered");
+                if let Some(strain) = &mut self.strain {
+                    strain.spared_until = now.checked_add(SPARED).ok();
+                }
+            }
         }
     }
 
@@ -167,7 +206,7 @@ impl Breaker {
 
     /// Makes it what somebody wants; `None` makes it new.
     pub fn force(&mut self, forced: Option<Forced>, now: Timestamp) {
-        (self.phase, self.times) = (Phase::Closed, 0);
+        (self.phase, self.times, self.strain) = (Phase::Closed, 0, None);
         self.recent.clear();
         self.forced = forced;
         let (state, word) = match forced {
@@ -185,6 +224,9 @@ impl Breaker {
             Phase::Open { since, until, .. } => (*since, *until) = (moved(*since), moved(*until)),
             Phase::HalfOpen { since, .. } => *since = moved(*since),
         }
+        if let Some(strain) = &mut self.strain {
+            strain.spared_until = strain.spared_until.map(&moved);
+        }
         for outcome in &mut self.recent {
             outcome.at = moved(outcome.at);
         }
@@ -197,23 +239,6 @@ impl Breaker {
             Phase::Open { since, .. } => Some(since),
             _ => None,
         }
-    }
-
-    /// Returns it as clients see it.
-    #[must_use]
-    pub fn view(&self) -> View {
-        let (state, since, next_try, reason) = match (self.forced, &self.phase) {
-            (Some(Forced::Open), _) => (BreakerState::Open, None, None, None),
-            (Some(Forced::Closed), _) | (None, Phase::Closed) => (BreakerState::Closed, None, None, None),
-            (None, Phase::Open { since, until, reason }) => {
-                (BreakerState::Open, Some(*since), Some(*until), Some(reason.clone()))
-            }
-            (None, Phase::HalfOpen { since, reason }) => {
-                (BreakerState::HalfOpen, Some(*since), None, Some(reason.clone()))
-            }
-        };
-        let failures = self.recent.iter().filter(|outcome| outcome.failed).count() as u64;
-        View { state, next_try, reason, since, by_hand: self.forced.is_some(), failures, history: self.history.clone() }
     }
 
     fn fails_too_often(&self) -> bool {
@@ -239,6 +264,10 @@ impl Breaker {
         let grown = OPEN_FIRST.saturating_mul(2_u32.saturating_pow(self.times.min(16))).min(OPEN_MAX);
         self.times = self.times.saturating_add(1);
         let reason = cut(&failure.reason);
+        if !failure.absent {
+            let times = self.cuts().saturating_add(1);
+            self.strain = Some(Strain { times, spared_until: None, reason: reason.clone() });
+        }
         let until = now.checked_add(grown.max(asked)).unwrap_or(now);
         self.phase = Phase::Open { since: now, until, reason: reason.clone() };
         self.remember(now, BreakerState::Open, reason);

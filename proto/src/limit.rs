@@ -60,6 +60,8 @@ pub enum LimitSource {
     Hand,
     /// The power, the network or the load; it counts beside the others.
     Conditions,
+    /// The target is there and has failed; it counts beside the others until a job succeeds.
+    Failures,
     /// A source this program does not know yet.
     #[serde(other)]
     Unknown,

@@ -70,6 +70,9 @@ pub struct Breaker {
     pub since: Option<Timestamp>,
     /// Whether somebody has told it to be so.
     pub by_hand: bool,
+    /// Whether it is there and has failed, and no job has succeeded since: bytes go more slowly, and what is not urgent
+    /// waits for some minutes after it answers again.
+    pub degraded: bool,
     /// Attempts that the target has failed within the last hour, as far as they count.
     pub failures: u64,
     /// Its latest changes, oldest first.

@@ -95,6 +95,8 @@ pub(crate) fn line(limit: &InForce, out: &Output) -> String {
         (LimitSource::Config, Some(_)) => "by the config, ",
         (LimitSource::Conditions, None) => "by the conditions",
         (LimitSource::Conditions, Some(_)) => "by the conditions, ",
+        (LimitSource::Failures, None) => "because it fails",
+        (LimitSource::Failures, Some(_)) => "because ",
         (LimitSource::Unknown, _) => "for a reason this version has no words for",
     };
     let reason = limit.reason.as_deref().filter(|_| source.ends_with(' ')).unwrap_or_default();

@@ -194,6 +194,9 @@ pub(crate) fn breaker_line(target: &Info, out: &Output) -> Option<String> {
     let reason = text::sentence(breaker.reason.as_deref().unwrap_or_default());
     let until = breaker.next_try.map(|at| format!(" until {}", text::time(at, out.zone()))).unwrap_or_default();
     match breaker.state {
+        BreakerState::Closed if breaker.degraded => {
+            Some(format!("{name}: has failed, and no job has succeeded since: bytes go slowly."))
+        }
         BreakerState::Closed => None,
         BreakerState::Open if breaker.by_hand => {
             Some(format!("{name}: left alone by hand; `backupctl target reset {name}` ends that."))
@@ -213,6 +216,7 @@ pub(crate) fn state_word(target: &Info) -> &'static str {
     match (target.breaker.state, target.state) {
         (BreakerState::Open, _) => "left alone",
         (BreakerState::HalfOpen, _) => "being tried",
+        (_, TargetState::Ready) if target.breaker.degraded => "used with care",
         (_, TargetState::Ready) => "ready",
         (_, TargetState::New) => "not used yet",
         (_, TargetState::Absent) => "absent",

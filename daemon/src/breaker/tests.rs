@@ -14,7 +14,7 @@ fn after(now: Timestamp, seconds: u64) -> Timestamp {
 }
 
 fn failure() -> Failure {
-    Failure { reason: "it does not answer".to_owned(), retry_after: None }
+    Failure { reason: "it does not answer".to_owned(), absent: false, retry_after: None }
 }
 
 fn state(breaker: &Breaker) -> BreakerState {
@@ -116,6 +116,32 @@ fn what_somebody_wants_holds_until_it_is_reset() {
     assert_eq!(breaker.closure(), Some(Closure::Forced));
     breaker.force(None, now);
     assert_eq!((breaker.closure(), breaker.view().failures), (None, 0));
+}
+
+#[test]
+fn a_target_that_is_there_and_fails_is_under_strain_until_a_job_succeeds() {
+    let (mut breaker, mut now) = opened();
+    assert_eq!((breaker.cuts(), breaker.spared(), breaker.view().degraded), (1, None, true));
+    for cuts in 2..4 {
+        now = breaker.view().next_try.unwrap();
+        assert!(breaker.begin_question(now));
+        breaker.answered(None, now);
+        assert_eq!(breaker.spared(), Some((after(now, 300), "it does not answer")));
+        breaker.failed(&failure(), now);
+        assert_eq!((breaker.cuts(), breaker.spared()), (cuts, None));
+    }
+    breaker.succeeded(now);
+    assert_eq!((breaker.cuts(), breaker.spared(), breaker.view().degraded), (0, None, false));
+    let absent = Failure { absent: true, ..failure() };
+    (0..3).for_each(|_| breaker.failed(&absent, now));
+    assert_eq!(
+        (state(&breaker), breaker.cuts()),
+        (BreakerState::Open, 0),
+        "a drive that is not there works as well as ever"
+    );
+    let (mut reset, now) = opened();
+    reset.force(None, now);
+    assert!(!reset.view().degraded);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backup_proto::error::{Class, ErrorData, ErrorKind, RpcError};
+use backup_proto::event::EventBody;
 use backup_proto::job::{JobError, JobId, JobState};
 use backup_proto::message::Request;
 use backup_proto::params::{JobSubmit, RequestId};
@@ -50,6 +51,8 @@ pub(super) struct Bench {
     pub(super) rates: Arc<Rates>,
     /// Targets that are being asked whether they are back.
     pub(super) asked: BTreeSet<String>,
+    /// Sentences that watchers were told.
+    pub(super) notices: Vec<String>,
     pub(super) wake: Option<Duration>,
     pub(super) has_ended: bool,
     requests: u64,
@@ -69,6 +72,7 @@ impl Bench {
             given,
             rates,
             asked: BTreeSet::new(),
+            notices: Vec::new(),
             wake: None,
             has_ended: false,
             requests: 0,
@@ -124,7 +128,12 @@ impl Bench {
                 Action::Confirm(stored) => stored.send(()).expect("the worker waits"),
                 Action::Limit(rates) => self.rates = rates,
                 Action::Ask(target) => drop(self.asked.insert(target)),
-                Action::Publish(_) | Action::TellTarget(_) | Action::Forget(_) => {}
+                Action::Publish(body) => {
+                    if let EventBody::Notice(notice) = *body {
+                        self.notices.push(notice.sentence);
+                    }
+                }
+                Action::TellTarget(_) | Action::Forget(_) => {}
             }
         }
         answer
@@ -182,10 +191,7 @@ impl Bench {
     /// Answers the question whether a target is back.
     pub(super) fn answer(&mut self, target: &str, how: &How) {
         assert!(self.asked.remove(target), "{target} is not being asked");
-        let error = match how {
-            How::Failed(error) => Some(Box::new(error.clone())),
-            _ => None,
-        };
+        let error = if let How::Failed(error) = how { Some(Box::new(error.clone())) } else { None };
         self.event(Event::Asked { target: target.to_owned(), error });
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backup_proto::error::{Class, RpcError};
+use backup_proto::error::{Class, ErrorKind, RpcError};
 use backup_proto::event::{EventBody, NoticeEvent};
-use backup_proto::job::{JobError, JobId, Verdict, VerdictKind};
+use backup_proto::job::{JobError, JobId, JobKind, Priority, Verdict, VerdictKind};
 use backup_proto::params::TargetBreaker;
 use backup_proto::target::{Breaker as View, BreakerState, BreakerWish};
 use jiff::Timestamp;
@@ -20,9 +20,11 @@ use crate::store::Change;
 /// Says whether a job's target is in order.
 ///
 /// The sentence holds no times: it is the same for as long as it is true.
-pub(super) fn decide(state: &State, job: &Job) -> Option<Verdict> {
+pub(super) fn decide(state: &State, job: &Job, now: Timestamp) -> Option<Verdict> {
     let target = job.target.as_deref()?;
-    let (sentence, next_look) = match state.breakers.get(target)?.closure()? {
+    let breaker = state.breakers.get(target)?;
+    let Some(closure) = breaker.closure() else { return spared(breaker, target, job, now) };
+    let (sentence, next_look) = match closure {
         Closure::Open(until, reason) => (failing(target, reason), Some(until)),
         Closure::Asked(reason) => (failing(target, reason), None),
         Closure::Forced => {
@@ -33,6 +35,18 @@ pub(super) fn decide(state: &State, job: &Job) -> Option<Verdict> {
         }
     };
     Some(verdict(VerdictKind::Breaker, sentence, next_look))
+}
+
+/// A target that has just come back is left to what is urgent for some minutes.
+fn spared(breaker: &Breaker, target: &str, job: &Job, now: Timestamp) -> Option<Verdict> {
+    let (until, reason) = breaker.spared().filter(|(until, _)| *until > now)?;
+    if job.spec.kind() == JobKind::Restore || job.priority >= Priority::High {
+        return None;
+    }
+    let sentence = format!(
+        "The target `{target}` answers again after it kept failing ({reason}): for some minutes only restores and jobs of high priority use it."
+    );
+    Some(verdict(VerdictKind::Breaker, sentence, Some(until)))
 }
 
 fn failing(target: &str, reason: &str) -> String {
@@ -110,7 +124,8 @@ pub(super) fn move_times(state: &mut State, step: &mut Step, moved: impl Fn(Time
 fn failure(error: &JobError) -> Option<Failure> {
     let counts = matches!(error.data.class, Class::Transient | Class::Throttled);
     let retry_after = error.data.retry_after_seconds.map(Duration::from_secs);
-    counts.then(|| Failure { reason: error.message.clone(), retry_after })
+    let absent = error.data.kind == ErrorKind::TargetAbsent;
+    counts.then(|| Failure { reason: error.message.clone(), absent, retry_after })
 }
 
 /// Jobs that wait because of an earlier failure need not wait any more when their target is back.
@@ -143,14 +158,20 @@ fn change(state: &mut State, step: &mut Step, target: &str, change: impl FnOnce(
     }
 }
 
-/// Says when a target is left alone from now on, and when that is over; not each time it was asked in vain.
+/// Says when a target is left alone from now on, and when that is over; not each time it was asked in vain, and of one
+/// that is there and fails only once until it works.
 fn news(target: &str, was: &View, is: &View) -> Option<String> {
+    let reason = is.reason.as_deref().unwrap_or_default();
     match (was.state, is.state) {
+        _ if is.degraded && !was.degraded => Some(format!(
+            "The target `{target}` keeps failing and is left alone for a while: {reason}. Until a job succeeds there, bytes go slowly and what is not urgent waits. Look at its cable, its network and how full it is."
+        )),
+        _ if was.degraded && !is.degraded => Some(format!("The target `{target}` works again, at full speed.")),
+        _ if is.degraded => None,
         (BreakerState::Closed, BreakerState::Open) if is.by_hand => {
             Some(format!("The target `{target}` is left alone until somebody resets it."))
         }
         (BreakerState::Closed, BreakerState::Open) => {
-            let reason = is.reason.as_deref().unwrap_or_default();
             Some(format!("The target `{target}` keeps failing and is left alone for a while: {reason}."))
         }
         (BreakerState::Open | BreakerState::HalfOpen, BreakerState::Closed) => {

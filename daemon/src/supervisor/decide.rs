@@ -128,7 +128,7 @@ fn verdict_of(state: &State, slots: &Slots, id: &JobId, now: Timestamp) -> Optio
     schedule::decide(job, now)
         .or_else(|| slots.decide(job, state.live.contains_key(id), now))
         .or_else(|| conditions::decide(state.paused.as_ref(), state.shortage.as_ref(), now))
-        .or_else(|| breakers::decide(state, job))
+        .or_else(|| breakers::decide(state, job, now))
 }
 
 /// Lets a job run that may.

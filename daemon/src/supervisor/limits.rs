@@ -27,6 +27,12 @@ use crate::store::Change;
 /// Limits that somebody has set, at most: as many as anybody can look over.
 const BY_HAND_MAX: usize = 1_000;
 
+/// What is halved for a target that fails and has no limit, in bytes per second.
+const FAILING_RATE: u64 = 8 * 1024 * 1024;
+
+/// The slowest that a target becomes because it fails, in bytes per second.
+const FAILING_MIN: u64 = 64 * 1024;
+
 /// A limit that somebody has set, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandLimit {
@@ -181,7 +187,9 @@ fn in_force(state: &State, config: &Config, now: Timestamp) -> Vec<Limit> {
     }
     let slowed =
         state.slowed.iter().flat_map(|(job, slowdown)| Direction::ALL.map(|way| of_slowed(job, way, slowdown)));
-    limits.into_values().chain(slowed).collect()
+    let mut limits: Vec<Limit> = limits.into_values().chain(slowed).collect();
+    limits.extend(of_failing(state, &limits));
+    limits
 }
 
 fn configured(config: &Config) -> impl Iterator<Item = (LimitScope, &LimitsConfig)> {
@@ -230,6 +238,24 @@ fn of_slowed(job: &JobId, direction: Direction, slowdown: &Slowdown) -> Limit {
         until: None,
         reason: Some(slowdown.reason.clone()),
     }
+}
+
+/// A target that is there and fails gets half of what it had, each time it does so again.
+fn of_failing(state: &State, limits: &[Limit]) -> Vec<Limit> {
+    let failing = state.breakers.iter().filter(|(_, breaker)| breaker.cuts() > 0);
+    let one = |name: &String, cuts: u32, direction| {
+        let scope = LimitScope::Target(name.clone());
+        let concerns = |limit: &&Limit| {
+            limit.direction == direction && (limit.scope == scope || limit.scope == LimitScope::Everything)
+        };
+        let lowest = limits.iter().filter(concerns).filter_map(|limit| limit.bytes_per_second).min();
+        let rate = lowest.unwrap_or(FAILING_RATE).checked_shr(cuts).unwrap_or(0);
+        let rate = rate.max(FAILING_MIN).min(lowest.unwrap_or(u64::MAX));
+        let reason = Some("it has failed, and no job has succeeded since".to_owned());
+        let source = LimitSource::Failures;
+        Limit { scope, direction, bytes_per_second: Some(rate), source, since: None, until: None, reason }
+    };
+    failing.flat_map(|(name, breaker)| Direction::ALL.map(|direction| one(name, breaker.cuts(), direction))).collect()
 }
 
 /// Returns the lowest rate of each direction and scope.

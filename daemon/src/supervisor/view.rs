@@ -118,7 +118,7 @@ pub fn job_reasons(state: &State, wanted: &JobId, now: Timestamp) -> Result<JobR
         verdicts.push(queue.unwrap_or_else(|| ready("It is next.")));
         let conditions = conditions::decide(state.paused.as_ref(), state.shortage.as_ref(), now);
         verdicts.push(conditions.unwrap_or_else(|| ready("Nothing speaks against running jobs now.")));
-        let breaker = breakers::decide(state, job);
+        let breaker = breakers::decide(state, job, now);
         verdicts.push(breaker.unwrap_or_else(|| ready("Nothing is known against its target.")));
     }
     Ok(JobReasons { job: state.view(job), verdicts })

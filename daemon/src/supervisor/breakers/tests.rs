@@ -13,6 +13,14 @@ fn state(bench: &Bench, target: &str) -> BreakerState {
     bench.state.breakers.get(target).map_or(BreakerState::Closed, |breaker| breaker.view().state)
 }
 
+/// A target that is not there.
+fn absent() -> How {
+    let How::Failed(mut error) = failing_with(Class::Transient) else { panic!("it is") };
+    error.data.kind = ErrorKind::TargetAbsent;
+    How::Failed(error)
+}
+
+/// A target that is there and fails.
 fn transient() -> How {
     failing_with(Class::Transient)
 }
@@ -27,7 +35,7 @@ fn runs_on(bench: &Bench, target: &str) -> JobId {
 fn open(bench: &mut Bench, target: &str) {
     while state(bench, target) == BreakerState::Closed {
         let id = runs_on(bench, target);
-        bench.fail_at(&id, transient(), target);
+        bench.fail_at(&id, absent(), target);
         if state(bench, target) == BreakerState::Closed {
             bench.pass(5 * MINUTE);
         }
@@ -54,7 +62,7 @@ fn a_target_that_keeps_failing_is_left_alone_asked_once_and_used_again() {
     assert_eq!((state(&bench, "nas"), bench.asked.len()), (BreakerState::HalfOpen, 1));
     bench.pass(MINUTE);
     assert_eq!((bench.asked.len(), bench.workers.len()), (1, 1), "no job runs meanwhile and nobody asks again");
-    bench.answer("nas", &transient());
+    bench.answer("nas", &absent());
     assert_eq!(state(&bench, "nas"), BreakerState::Open);
     bench.pass(MINUTE);
     assert!(bench.asked.is_empty(), "the second time takes longer");
@@ -143,6 +151,7 @@ fn a_wait_that_the_target_asks_for_holds_for_its_jobs_and_for_all_others() {
     assert!(!bench.why(&other).is_empty());
     bench.pass(MINUTE);
     bench.answer("nas", &How::Done);
+    bench.pass(5 * MINUTE);
     assert_eq!(bench.workers.len(), 1);
 }
 
@@ -181,4 +190,65 @@ fn a_success_of_any_job_closes_it() {
     let again = bench.submit(backup());
     bench.fail_at(&again, transient(), "local");
     assert_eq!(state(&bench, "local"), BreakerState::Open, "3 of 4 within the hour");
+}
+
+/// Lets a target that is there fail until it is left alone, and then answer.
+fn strained() -> (Bench, JobId) {
+    let mut bench = Bench::new(with_target("nas"));
+    let id = bench.submit(verify("nas"));
+    while state(&bench, "nas") == BreakerState::Closed {
+        bench.fail_at(&id, transient(), "nas");
+        bench.pass(2 * MINUTE);
+    }
+    assert_eq!(bench.asked.len(), 1);
+    bench.answer("nas", &How::Done);
+    (bench, id)
+}
+
+fn notices(bench: &mut Bench, what: impl FnOnce(&mut Bench)) -> Vec<String> {
+    bench.notices.clear();
+    what(bench);
+    bench.notices.clone()
+}
+
+#[test]
+fn a_target_that_fails_is_used_with_care_until_a_job_succeeds() {
+    let (mut bench, id) = strained();
+    assert!(bench.workers.is_empty());
+    assert!(bench.why(&id).contains("only restores and jobs of high priority"), "{}", bench.why(&id));
+    let nas = |direction| (direction, backup_proto::limit::LimitScope::Target("nas".to_owned()));
+    let rate = |bench: &Bench| bench.rates.get(&nas(backup_proto::limit::Direction::Upload)).copied();
+    assert_eq!(rate(&bench), Some(4 << 20));
+    let request_id = bench.request_id();
+    let priority = Priority::High;
+    bench.ask(backup_proto::params::JobSetPriority { request_id, job: id.clone(), priority }).unwrap();
+    assert_eq!(bench.job_state(&id), JobState::Running, "what is urgent goes first");
+    let told = notices(&mut bench, |bench| bench.fail_at(&id, transient(), "nas"));
+    assert_eq!((rate(&bench), told.len()), (Some(2 << 20), 0), "it was said before");
+    bench.pass(5 * MINUTE);
+    bench.answer("nas", &How::Done);
+    bench.pass(5 * MINUTE);
+    assert_eq!(bench.job_state(&id), JobState::Running);
+    let told = notices(&mut bench, |bench| bench.end(&id, How::Done, 0));
+    assert_eq!(told, ["The target `nas` works again, at full speed."]);
+    assert_eq!((rate(&bench), bench.state.breakers["nas"].cuts()), (None, 0));
+}
+
+#[test]
+fn what_is_not_urgent_waits_for_some_minutes_and_a_limit_is_halved() {
+    let (mut bench, id) = strained();
+    bench.pass(4 * MINUTE);
+    assert_eq!(bench.job_state(&id), JobState::Queued);
+    bench.pass(MINUTE);
+    assert_eq!(bench.job_state(&id), JobState::Running, "deferred and not skipped");
+    let set = backup_proto::limit::LimitSet {
+        request_id: bench.request_id(),
+        limit: backup_proto::limit::LimitChange::Rate(100 * 1024),
+        direction: None,
+        scope: None,
+        for_seconds: None,
+    };
+    bench.ask(set).unwrap();
+    let lowest = bench.rates.values().min().copied();
+    assert_eq!(lowest, Some(64 * 1024), "half of it would be too slow");
 }
