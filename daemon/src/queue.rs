@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use backup_proto::job::{JobId, JobKind, Priority, Verdict, VerdictKind};
+use backup_proto::spec::JobSpec;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::job::Job;
@@ -49,6 +50,31 @@ pub fn rank(job: &Job, has_worker: bool, now: Timestamp) -> Rank {
         after_begun: !has_worker,
         urgency: Reverse(urgency(job.priority, now.duration_since(waits_since))),
         id: job.id.clone(),
+    }
+}
+
+/// Returns whether a job may end its attempt for one that goes before it: what it has done until then is not done again. A check of
+/// the structure or of one snapshot would begin anew.
+#[must_use]
+pub fn can_give_way(spec: &JobSpec) -> bool {
+    match spec {
+        JobSpec::Prune(_) | JobSpec::Repair(_) | JobSpec::Copy(_) => true,
+        JobSpec::Verify(spec) => spec.read_data,
+        _ => false,
+    }
+}
+
+/// Returns how urgent a job is of which nobody has said that.
+#[must_use]
+pub fn usual_priority(spec: &JobSpec) -> Priority {
+    match spec {
+        // Somebody waits in front of a restore.
+        JobSpec::Restore(_) => Priority::High,
+        // What is damaged may keep backups from being whole.
+        JobSpec::Repair(_) => Priority::Normal,
+        // Nobody waits for what takes hours and can give way.
+        _ if can_give_way(spec) => Priority::Low,
+        _ => Priority::Normal,
     }
 }
 

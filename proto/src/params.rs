@@ -75,7 +75,7 @@ params! {
         /// What to do.
         spec: JobSpec,
         ?
-        /// How urgent; absent: normal, for a restore high.
+        /// How urgent; absent: normal; high for a restore; low for a prune, a copy, and a check that reads all data or a part.
         priority: Option<Priority>,
         /// Run even if the conditions say no.
         now: bool,

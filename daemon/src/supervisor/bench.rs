@@ -12,7 +12,8 @@ use backup_proto::message::Request;
 use backup_proto::params::{JobSubmit, RequestId};
 use backup_proto::path::WirePath;
 use backup_proto::spec::{
-    BackupSpec, Destination, JobSpec, PruneSpec, RepairSpec, RestoreItem, RestoreSpec, SnapshotQuery, VerifySpec,
+    BackupSpec, CopySpec, Destination, JobSpec, PruneSpec, RepairSpec, RestoreItem, RestoreSpec, SnapshotQuery,
+    VerifySpec,
 };
 use backup_proto::target::BreakerState;
 use jiff::Timestamp;
@@ -252,6 +253,23 @@ pub(super) fn repair() -> JobSpec {
 
 pub(super) fn verify(target: &str) -> JobSpec {
     JobSpec::Verify(VerifySpec { target: Some(target.into()), ..VerifySpec::default() })
+}
+
+/// A check that goes on where it was.
+pub(super) fn read_data() -> JobSpec {
+    JobSpec::Verify(VerifySpec { read_data: true, ..VerifySpec::default() })
+}
+
+pub(super) fn copy(from: &str) -> JobSpec {
+    JobSpec::Copy(CopySpec {
+        from: from.into(),
+        target: None,
+        snapshots: Vec::new(),
+        plan: None,
+        hosts: Vec::new(),
+        paths: Vec::new(),
+        tags: Vec::new(),
+    })
 }
 
 pub(super) fn restore() -> JobSpec {

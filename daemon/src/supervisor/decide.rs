@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{Action, Live, State, Step, Wish, act, breakers, hints, limits, plans, requests, verdict};
 use crate::clock::Now;
 use crate::job::Job;
-use crate::queue::{Rank, Slots, rank};
+use crate::queue::{Rank, Slots, can_give_way, rank};
 use crate::{conditions, schedule};
 
 /// A job that has been paused for so long writes an index, gives up its lock and goes on with a new attempt later.
@@ -49,21 +49,24 @@ pub(super) fn decide(state: &mut State, step: &mut Step, now: Now) {
     step.wake = wake(state, earlier(turns.next, limits_change), now);
 }
 
-/// Lets a prune or a repair end its attempt when a backup or a restore that goes before it could run on its target. A pause would not do:
-/// it may hold an exclusive lock, beside which neither can work.
+/// Lets a job that can go on where it was end its attempt when a backup or a restore that goes before it could run on its target. A
+/// pause would not do: a prune or a repair may hold an exclusive lock, beside which neither can work, and who paused longer than the
+/// others wait would keep a lock for nothing.
 fn make_way(state: &mut State, step: &mut Step, now: Timestamp) {
     let is_ready = |job: &Job| {
         let wants = matches!(job.spec.kind(), JobKind::Backup | JobKind::Restore);
         wants && !state.live.contains_key(&job.id) && verdict_of(state, &Slots::default(), &job.id, now).is_none()
     };
     let is_wanted = |running: &Job| {
-        let own = rank(running, false, now);
+        // What it waited made it urgent; that it runs for long does not.
+        let began = running.attempts.last().map_or(now, |attempt| attempt.started);
+        let own = rank(running, false, began);
         let mut others = state.active.values().filter(|job| job.target == running.target);
         others.any(|job| rank(job, false, now) < own && is_ready(job))
     };
     let yields = |job: &&std::sync::Arc<Job>| {
         let works = state.live.get(&job.id).is_some_and(|live| matches!(live.wish, Wish::Run | Wish::Pause(_)));
-        works && matches!(job.spec.kind(), JobKind::Prune | JobKind::Repair) && is_wanted(job)
+        works && can_give_way(&job.spec) && is_wanted(job)
     };
     let yielding: Vec<JobId> = state.active.values().filter(yields).map(|job| job.id.clone()).collect();
     for id in yielding {

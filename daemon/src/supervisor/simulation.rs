@@ -12,7 +12,7 @@ use backup_proto::params::{
 };
 use backup_proto::target::BreakerWish;
 
-use super::bench::{Bench, Told, backup, failure, restore, verify, with_plan};
+use super::bench::{Bench, Told, backup, failure, prune, read_data, restore, verify, with_plan};
 use super::step;
 use crate::inbox::{Event, News};
 use crate::job::How;
@@ -67,7 +67,8 @@ fn history(seed: u64) {
 fn happen(random: &mut Random, bench: &mut Bench, accepted: &mut BTreeSet<JobId>) {
     match random.below(23) {
         0..=2 => {
-            let spec = [backup(), verify("local"), restore()][usize::try_from(random.below(3)).unwrap()].clone();
+            let kinds = [backup(), verify("local"), restore(), read_data(), prune()];
+            let spec = random.pick(&kinds).unwrap();
             accepted.insert(bench.submit(spec));
         }
         3..=8 => worker_ends(random, bench),

@@ -17,6 +17,7 @@ use super::{State, Step, forget, size, verify};
 use crate::config::{DEFAULT_TARGET, PlanConfig};
 use crate::inbox::Caller;
 use crate::job::Job;
+use crate::queue::usual_priority;
 
 /// Jobs that have not ended at most; who wants more is told to wait.
 const ACTIVE_MAX: usize = 10_000;
@@ -38,12 +39,7 @@ pub(super) fn submit(
     }
     let mut ids = Vec::new();
     for (spec, target) in specs {
-        let usual = match spec {
-            // Somebody waits in front of a restore, and nobody for room that is made.
-            JobSpec::Restore(_) => Priority::High,
-            JobSpec::Prune(_) => Priority::Low,
-            _ => Priority::Normal,
-        };
+        let usual = usual_priority(&spec);
         let mut job = new_job(state, spec, target, params.priority.unwrap_or(usual), now);
         job.now = params.now;
         job.reason.clone_from(&params.reason);

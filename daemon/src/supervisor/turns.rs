@@ -7,7 +7,9 @@ use backup_proto::job::{JobId, JobState, Priority, VerdictKind};
 use backup_proto::params::{JobPause, JobResume, JobRetry, JobSetPriority, JobSubmit};
 use backup_proto::spec::{BackupSpec, JobSpec, SnapshotQuery};
 
-use super::bench::{Bench, Told, backup, failure, prune, repair, restore, verify, with_plan};
+use super::bench::{
+    Bench, Told, backup, copy, failure, prune, read_data, repair, restore, verify, with_plan, with_target,
+};
 use crate::backoff::FAILURES_MAX;
 use crate::config::Config;
 use crate::inbox::News;
@@ -52,10 +54,16 @@ fn a_long_restore_lets_the_backup_give_up_its_lock_and_begin_another_attempt_aft
 }
 
 #[test]
-fn a_prune_or_a_repair_ends_its_attempt_for_a_backup_or_a_restore_and_goes_on_after_it() {
-    for (other, may_exclude) in [(backup(), prune()), (restore(), prune()), (restore(), repair())] {
-        let mut bench = Bench::new(Config::default());
-        let prune_job = bench.submit(may_exclude);
+fn what_can_go_on_where_it_was_ends_its_attempt_for_a_backup_or_a_restore_and_goes_on_after_it() {
+    let yielding = |other: JobSpec, jobs: Vec<JobSpec>| jobs.into_iter().map(move |job| (other.clone(), job));
+    let to_backup = yielding(backup(), vec![prune(), copy("usb"), read_data()]);
+    // With more than one target, a restore that names none looks in all before it wants one of them.
+    let JobSpec::Restore(mut from_local) = restore() else { unreachable!("it is one") };
+    from_local.items[0].snapshot.target = Some("local".into());
+    let to_restore = yielding(JobSpec::Restore(from_local), vec![prune(), repair(), copy("usb"), read_data()]);
+    for (other, gives_way) in to_backup.chain(to_restore) {
+        let mut bench = Bench::new(with_target("usb"));
+        let prune_job = bench.submit(gives_way);
         assert_eq!(bench.job_state(&prune_job), JobState::Running);
         let wanted = bench.submit(other);
         assert_eq!(bench.workers[&prune_job].1, Told::Suspend);
@@ -67,10 +75,28 @@ fn a_prune_or_a_repair_ends_its_attempt_for_a_backup_or_a_restore_and_goes_on_af
         bench.end(&wanted, How::Done, 0);
         assert_eq!(bench.workers[&prune_job], (2, Told::Run));
     }
-    let mut bench = Bench::new(Config::default());
-    let urgent = submit(&mut bench, prune(), Priority::High);
+    for (spec, priority) in
+        [(prune(), Priority::High), (copy("usb"), Priority::Normal), (verify("local"), Priority::Low)]
+    {
+        let mut bench = Bench::new(with_target("usb"));
+        let urgent = submit(&mut bench, spec, priority);
+        bench.submit(backup());
+        assert_eq!(bench.workers[&urgent].1, Told::Run, "somebody wanted it first, or it would begin anew");
+    }
+}
+
+#[test]
+fn what_runs_for_long_does_not_become_more_urgent_by_that_and_what_has_waited_does() {
+    let mut bench = Bench::new(with_target("usb"));
+    let copying = bench.submit(copy("usb"));
+    bench.pass(MINUTE * 60 * 13);
+    let due = bench.submit(backup());
+    assert_eq!(bench.workers[&copying].1, Told::Suspend, "a copy of many hours does not hold the nightly backup up");
+    bench.end(&copying, How::Suspended, 0);
+    bench.pass(MINUTE * 60 * 7);
+    bench.end(&due, How::Done, 0);
     bench.submit(backup());
-    assert_eq!(bench.workers[&urgent].1, Told::Run, "somebody wanted the room first");
+    assert_eq!(bench.workers[&copying], (2, Told::Run), "it has had its wait");
 }
 
 #[test]
