@@ -6,6 +6,7 @@ pub mod glob;
 pub mod handle;
 mod local;
 pub mod meta;
+pub(crate) mod mounts;
 pub mod owners;
 pub mod pattern;
 pub mod sparse;

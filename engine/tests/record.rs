@@ -116,6 +116,15 @@ fn hints_without_a_record_and_for_other_excludes_are_not_followed() {
     let options = BackupOptions { exclude, changed: Some(BTreeSet::new()), ..scene.options(true) };
     let (other, _) = scene.back_up(&options);
     assert_eq!((other.hinted, other.files), (false, 16));
+    for (exclude_caches, one_file_system) in [(true, false), (false, true)] {
+        let changed = Some(BTreeSet::new());
+        let mut again = || {
+            let options =
+                BackupOptions { exclude_caches, one_file_system, changed: changed.clone(), ..scene.options(true) };
+            scene.back_up(&options).0.hinted
+        };
+        assert_eq!((again(), again()), (false, true), "each has a record of its own");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod need;
 mod options;
 mod past;
 mod queue;
+mod record_key;
 mod recorded;
 mod roots;
 mod session;

@@ -11,16 +11,18 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::BackupOptions;
+use super::record_key::key;
 use super::roots::{Root, Roots};
 use super::session::{Session, guard};
 use super::tracking::Recording;
 use crate::error::Result;
-use crate::id::{BlobId, SnapshotId, sha256};
+use crate::id::{BlobId, SnapshotId};
 use crate::index::Detail;
 use crate::limits::{HINTED_RUNS_MAX, HINTED_SECONDS_MAX, RECORD_DOUBTS_MAX};
 use crate::monitor::Monitor;
 use crate::record::{Head, Known, Record};
 use crate::repository::Repository;
+use crate::source::mounts::mounts_below;
 use crate::source::owners::Owners;
 use crate::storage::{FileKind, FileName};
 
@@ -34,6 +36,8 @@ pub(super) struct Recorded {
     /// Whether it turned out not to be what was written.
     is_broken: AtomicBool,
     is_hinted: bool,
+    /// A hash of what is mounted below the sources, if that can be told.
+    mounts: Option<[u8; 32]>,
     /// Index files and packs when the run began.
     known: [Vec<Known>; 2],
     is_index_known: AtomicBool,
@@ -56,6 +60,7 @@ impl Recorded {
             return Ok(Self::default());
         };
         let key = key(repository, options, roots);
+        let mounts = mounts_below(&roots.sources);
         let list = |kind| Ok::<_, crate::Error>(Known::list(&repository.storage().list(kind)?));
         let known = [list(FileKind::Index)?, list(FileKind::Pack)?];
         // A dry run must not keep the record from a backup.
@@ -69,12 +74,13 @@ impl Recorded {
                 && head.known.iter().zip(&known).all(is_there)
                 && are_same(&head.owners)
         });
-        let is_hinted =
-            options.changed.is_some() && record.as_ref().is_some_and(|record| is_fresh(&record.head, options));
+        let is_hinted = options.changed.is_some()
+            && record.as_ref().is_some_and(|record| may_be_hinted(&record.head, options, mounts));
         Ok(Self {
             place: Some((folder.clone(), key)),
             record,
             is_hinted,
+            mounts,
             known,
             doubts: Mutex::new(Some(BTreeSet::new())),
             ..Self::default()
@@ -211,6 +217,7 @@ impl Session<'_> {
             key,
             repository: self.repository.id(),
             snapshot,
+            mounts: self.recorded.mounts.unwrap_or_default(),
             full_seconds,
             hinted_runs,
             data: 0,
@@ -243,10 +250,11 @@ impl Session<'_> {
     }
 }
 
-/// Returns whether the last look at everything was not too long ago, nor in the future.
-fn is_fresh(head: &Head, options: &BackupOptions) -> bool {
+/// Returns whether the last look at everything was not too long ago, nor in the future, and what was mounted then still is: what
+/// is mounted on a folder says nothing to those who watch the folder.
+fn may_be_hinted(head: &Head, options: &BackupOptions, mounts: Option<[u8; 32]>) -> bool {
     let age = seconds(options).checked_sub(head.full_seconds);
-    head.hinted_runs < HINTED_RUNS_MAX && age.is_some_and(|age| age < HINTED_SECONDS_MAX)
+    mounts == Some(head.mounts) && head.hinted_runs < HINTED_RUNS_MAX && age.is_some_and(|age| age < HINTED_SECONDS_MAX)
 }
 
 fn seconds(options: &BackupOptions) -> u64 {
@@ -258,20 +266,4 @@ fn are_same(owners: &[Vec<(u32, String)>; 2]) -> bool {
     let now = Owners::default();
     owners[0].iter().all(|(uid, name)| now.user(*uid) == *name)
         && owners[1].iter().all(|(gid, name)| now.group(*gid) == *name)
-}
-
-/// Hashes everything that decides what a snapshot of these sources holds.
-fn key(repository: &Repository, options: &BackupOptions, roots: &Roots) -> [u8; 32] {
-    use std::os::unix::ffi::OsStrExt;
-    let mut parts: Vec<u8> = Vec::new();
-    let mut add = |part: &[u8]| {
-        parts.extend_from_slice(&(part.len() as u64).to_le_bytes());
-        parts.extend_from_slice(part);
-    };
-    add(&repository.id().0);
-    add(options.hostname.as_bytes());
-    add(&[u8::from(options.exclude_caches), u8::from(options.one_file_system)]);
-    add(&options.exclude.text());
-    roots.sources.iter().for_each(|source| add(source.as_os_str().as_bytes()));
-    sha256(&parts)
 }

@@ -10,7 +10,7 @@ use crate::id::{RepositoryId, SnapshotId};
 use crate::storage::FileName;
 
 /// The first bytes of a head; the number is the form's, and any other form is as good as none.
-const MAGIC: [u8; 16] = *b"backupd record1\n";
+const MAGIC: [u8; 16] = *b"backupd record2\n";
 
 /// What a record is a record of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) struct Head {
     pub(crate) repository: RepositoryId,
     /// The snapshot whose entries it lists.
     pub(crate) snapshot: SnapshotId,
+    /// A hash of what was mounted below the sources; zeros if that could not be told.
+    pub(crate) mounts: [u8; 32],
     /// When everything was looked at the last time, in seconds since 1970.
     pub(crate) full_seconds: u64,
     /// How many runs since then looked only where they were told to.
@@ -71,7 +73,7 @@ impl Head {
     /// Encodes the head.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        for id in [self.key, self.repository.0, self.snapshot.0] {
+        for id in [self.key, self.repository.0, self.snapshot.0, self.mounts] {
             out.extend_from_slice(&id);
         }
         for number in [self.full_seconds, self.hinted_runs, self.data, self.length] {
@@ -109,6 +111,7 @@ impl Head {
             key: reader.array()?,
             repository: RepositoryId(reader.array()?),
             snapshot: SnapshotId(reader.array()?),
+            mounts: reader.array()?,
             full_seconds: reader.number()?,
             hinted_runs: reader.number()?,
             data: reader.number()?,

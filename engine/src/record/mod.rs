@@ -1,7 +1,7 @@
 //! The record of the last snapshot's entries: what each looked like, so that an unchanged one costs one look.
 //!
 //! ```text
-//! head  = magic (16) ‖ key (32) ‖ repository (32) ‖ snapshot (32) ‖ … ‖ block of the sources ‖ CRC-32
+//! head  = magic (16) ‖ key (32) ‖ repository (32) ‖ snapshot (32) ‖ mounts (32) ‖ … ‖ block of the sources ‖ CRC-32
 //! data  = block ‖ block ‖ …           each after the blocks of the folders in it
 //! block = flags ‖ number of entries ‖ entry ‖ entry ‖ …      a folder, by names
 //! entry = flags ‖ name ‖ stamp ‖ [block of the folder: offset, length, CRC-32, totals]
