@@ -212,7 +212,7 @@ impl<'a> Copier<'a> {
 
     /// Reads what is planned, pack by pack, and hands it in.
     fn fetch(&mut self, plan: Plan) -> Result<()> {
-        for read in plan.reads() {
+        for read in plan.reads(1) {
             self.gate.check()?;
             let name = FileName::new(FileKind::Pack, read.pack.0);
             let length = usize::try_from(read.length).unwrap_or(usize::MAX);

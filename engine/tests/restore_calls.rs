@@ -35,8 +35,8 @@ fn a_restore_reads_each_needed_range_once_and_holds_few_files_open() {
     let summary = restored.unwrap();
     assert_eq!((summary.files, summary.failed), (2000, 0));
     let reads = recording.take()[&(Operation::ReadRange, FileKind::Pack)];
-    // Two walks read every tree, and the top one is looked at before. All data is in one pack, a little longer than
-    // one read may be.
+    // The survey and the walk read every tree, and the top one is looked at before. All data is in one pack of 4 MB, and
+    // a range is not cut shorter than 256 KiB, however many threads there are.
     let trees = 2 * (summary.folders + 1) + 1;
-    assert!(reads <= trees + 2, "{reads} reads for {} folders", summary.folders);
+    assert!(reads <= trees + 17, "{reads} reads for {} folders", summary.folders);
 }

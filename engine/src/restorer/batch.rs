@@ -35,7 +35,7 @@ pub(super) fn restore_files(session: &Session<'_>, jobs: Vec<FileJob>) -> Result
     let works: Vec<Work> = jobs.into_iter().map(Work::new).collect();
     let plan = Mutex::new(Plan::default());
     session.parallel(works.len(), |_, number| works[number].prepare(session, number, &plan))?;
-    let reads = plan.into_inner().unwrap_or_else(PoisonError::into_inner).reads();
+    let reads = plan.into_inner().unwrap_or_else(PoisonError::into_inner).reads(session.options.thread_count());
     session.parallel(reads.len(), |tools, number| fetch(session, tools, &works, &reads[number]))?;
     Ok(works.into_iter().map(Work::finish_up).collect())
 }

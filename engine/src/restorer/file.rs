@@ -11,6 +11,7 @@ use super::batch::FileJob;
 use super::chunks::{Chunk, chunks, copy_chunk, right_chunks};
 use super::plan::{Plan, Use};
 use super::session::Session;
+use super::unnamed;
 use crate::error::{Error, Result};
 use crate::monitor::Progress;
 use crate::source::handle::Place;
@@ -30,6 +31,8 @@ struct State {
     part: Option<Arc<File>>,
     /// Whether the part is only made when the file's one chunk has come: most files have one, and then few are open.
     late: bool,
+    /// Whether the part has no name yet, not even a hidden one.
+    unnamed: bool,
     replaces: bool,
     /// Whether the part was there before, and may hold anything.
     used: bool,
@@ -148,7 +151,7 @@ impl Work {
         if self.is_failed() {
             return;
         }
-        if let Err(error) = self.make_late(contents) {
+        if let Err(error) = self.make_late(session, contents) {
             return self.fail(session, &Error::io("create", self.job.path())(error));
         }
         let (part, used) = {
@@ -168,12 +171,15 @@ impl Work {
     }
 
     /// Makes the part of a file whose one chunk has come.
-    fn make_late(&self, contents: &[u8]) -> std::io::Result<()> {
+    fn make_late(&self, session: &Session<'_>, contents: &[u8]) -> std::io::Result<()> {
         let mut state = self.state();
         if !std::mem::take(&mut state.late) {
             return Ok(());
         }
-        let part = state.part.insert(Arc::new(self.job.target.new_part(&self.job.name)?)).clone();
+        let unnamed = session.unnamed.then(|| unnamed::create(&self.job.target)).and_then(Result::ok);
+        state.unnamed = unnamed.is_some();
+        let file = unnamed.map_or_else(|| self.job.target.new_part(&self.job.name), Ok)?;
+        let part = state.part.insert(Arc::new(file)).clone();
         // What does not end with zeros gets its length when it is written.
         let ends_itself = contents.last().is_some_and(|last| *last != 0) && contents.len() as u64 == state.length;
         if ends_itself { Ok(()) } else { part.set_len(state.length) }
@@ -184,9 +190,9 @@ impl Work {
         if self.missing.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
-        let (part, replaces, length) = {
+        let (part, unnamed, replaces, length) = {
             let mut state = self.state();
-            (state.part.take(), state.replaces, state.length)
+            (state.part.take(), state.unnamed, state.replaces, state.length)
         };
         let Some(part) = part else { return };
         if self.is_failed() {
@@ -194,7 +200,10 @@ impl Work {
             return;
         }
         session.apply(&self.job.node, Place::Open(part.as_fd()), &self.job.path());
-        match session.take_name(&self.job.target, &self.job.name, replaces) {
+        let (target, name) = (&self.job.target, &self.job.name);
+        let named =
+            if unnamed { unnamed::name(&part, target, name) } else { session.take_name(target, name, replaces) };
+        match named {
             Ok(()) => {
                 session.restored_file(length, 0);
                 self.done(session, length);

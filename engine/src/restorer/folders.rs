@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use rustix::process::{Resource, getrlimit};
+
 use super::batch::FileJob;
 use super::pipe::Batch;
 use super::session::Session;
@@ -25,8 +27,16 @@ const BATCH_FILES: usize = 16 * 1024;
 /// The same for chunks.
 const BATCH_CHUNKS: usize = 64 * 1024;
 
-/// The same for folders and files of several chunks, which are held open.
-const BATCH_OPEN: usize = 256;
+/// The same for folders, and for files of several chunks, which are held open: an eighth of what the process may open,
+/// since two batches of both are on their way at once, and within these bounds.
+const BATCH_OPEN: std::ops::RangeInclusive<usize> = 32..=2048;
+
+/// Returns how many folders or files of several chunks a batch holds.
+fn batch_open() -> usize {
+    let limit =
+        getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    (limit / 8).clamp(*BATCH_OPEN.start(), *BATCH_OPEN.end())
+}
 
 /// Restores what a walk meets.
 pub(super) struct Restorer<'s, 'a> {
@@ -39,6 +49,7 @@ pub(super) struct Restorer<'s, 'a> {
     batch: Batch,
     chunks: usize,
     open: usize,
+    open_max: usize,
     /// Where batches go to be restored.
     batches: SyncSender<Batch>,
     /// Names at the top of the destination that are in the snapshot.
@@ -69,6 +80,7 @@ impl<'s, 'a> Restorer<'s, 'a> {
             batch: Batch::default(),
             chunks: 0,
             open: 0,
+            open_max: batch_open(),
             batches,
             top_names: HashSet::new(),
         }
@@ -124,7 +136,13 @@ impl<'s, 'a> Restorer<'s, 'a> {
         self.chunks += chunks;
         self.open += usize::from(chunks > 1);
         self.batch.files.push(FileJob { target, name, node });
-        let is_full = self.batch.files.len() >= BATCH_FILES || self.chunks >= BATCH_CHUNKS || self.open >= BATCH_OPEN;
+        self.flush_if_full()
+    }
+
+    fn flush_if_full(&mut self) -> Result<()> {
+        let Batch { files, folders } = &self.batch;
+        let open = self.open.max(folders.len());
+        let is_full = files.len() >= BATCH_FILES || self.chunks >= BATCH_CHUNKS || open >= self.open_max;
         if is_full { self.flush() } else { Ok(()) }
     }
 
@@ -187,7 +205,7 @@ impl Visit for Restorer<'_, '_> {
         }
         self.session.progress(&crate::monitor::Progress { folders: 1, ..Default::default() });
         self.batch.folders.push((target, level.node));
-        if self.batch.folders.len() >= BATCH_OPEN { self.flush() } else { Ok(()) }
+        self.flush_if_full()
     }
 
     fn entry(&mut self, _: &[u8], node: Node) -> Result<()> {

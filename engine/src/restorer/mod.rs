@@ -8,6 +8,7 @@
 //! are bounded.
 
 mod batch;
+mod bounds;
 mod chunks;
 mod file;
 mod folders;
@@ -19,7 +20,9 @@ mod preview;
 mod removal;
 mod session;
 mod special;
+mod survey;
 mod target;
+mod unnamed;
 mod walk;
 
 pub use options::{Overwrite, RestoreLimits, RestoreOptions, RestoreSummary};
@@ -29,18 +32,18 @@ use std::sync::mpsc::sync_channel;
 
 use crate::control::Gate;
 use crate::error::{Error, Result};
-use crate::id::{BlobHandle, BlobKind};
 use crate::monitor::Monitor;
 use crate::repository::Repository;
 use crate::snapshot::Snapshot;
 use crate::storage::{FileKind, FileName};
-use crate::tree::Node;
+use bounds::Bounds;
 use folders::Restorer;
 use pipe::restore_batches;
 use preview::Preview;
 use session::Session;
+use survey::survey;
 use target::Target;
-use walk::{Bounds, Selection, Start, Visit, start, walk};
+use walk::{Selection, Start, start, walk};
 
 /// Restores a snapshot, or a part of it, into a folder.
 ///
@@ -59,7 +62,7 @@ pub fn restore(
     load_index(repository, monitor)?;
     let snapshot: Snapshot = repository.read_json(&FileName::new(FileKind::Snapshot, options.snapshot.0))?;
     let mut selection = Selection::new(options)?;
-    let session = Session::new(repository, options, gate, monitor);
+    let mut session = Session::new(repository, options, gate, monitor);
     if let Some(only) = &options.only {
         // What is not there is an error, not a restore of nothing.
         find_start(&session, &snapshot, Some(only))?;
@@ -67,16 +70,15 @@ pub fn restore(
     let start = find_start(&session, &snapshot, options.path.as_deref())?;
     selection.take_again(options, &start);
     let bounds = Bounds::new(&options.limits, repository);
-    let mut needs = Needs::new(repository);
-    walk(repository, &start, &selection, bounds, gate, &mut needs)?;
+    let needs = survey(&session, &selection, &start, bounds)?;
     if needs.misses {
         repository.index_unlisted_packs()?;
     }
-    if needs.is_nothing && !options.include.is_empty() {
+    if !needs.finds && !options.include.is_empty() {
         monitor.notice("Nothing in the snapshot matches what was to be included; paths in it begin with `/`.");
     }
     monitor.total(needs.files, needs.bytes);
-    // The walk above may have known too little of the sizes.
+    // The survey may have known too little of the sizes.
     let bounds = Bounds::new(&options.limits, repository);
     if options.dry_run {
         let mut preview = Preview::new(&session, &selection, &start)?;
@@ -84,14 +86,22 @@ pub fn restore(
         preview.close()?;
         return Ok(session.take_summary());
     }
-    restore_tree(&session, &selection, &start, bounds)?;
+    let destination = &options.destination;
+    let root = Target::root(destination).map_err(Error::io("create", destination))?;
+    session.unnamed = unnamed::is_possible(&root);
+    restore_tree(&session, &selection, &start, root, bounds)?;
     Ok(session.take_summary())
 }
 
 /// Makes folders and gathers files on this thread, while another restores those that are gathered.
-fn restore_tree(session: &Session<'_>, selection: &Selection, start: &Start, bounds: Bounds) -> Result<()> {
-    let destination = &session.options.destination;
-    let root = Arc::new(Target::root(destination).map_err(Error::io("create", destination))?);
+fn restore_tree(
+    session: &Session<'_>,
+    selection: &Selection,
+    start: &Start,
+    root: Target,
+    bounds: Bounds,
+) -> Result<()> {
+    let root = Arc::new(root);
     std::thread::scope(|scope| {
         let (sender, batches) = sync_channel(0);
         let below = root.clone();
@@ -125,49 +135,4 @@ fn find_start(session: &Session<'_>, snapshot: &Snapshot, path: Option<&[u8]>) -
         }
         other => other,
     }
-}
-
-/// Counts what is needed, and notices whether some of it is not in the index.
-struct Needs<'a> {
-    repository: &'a Repository,
-    files: u64,
-    bytes: u64,
-    misses: bool,
-    is_nothing: bool,
-}
-
-impl<'a> Needs<'a> {
-    fn new(repository: &'a Repository) -> Self {
-        Self { repository, files: 0, bytes: 0, misses: false, is_nothing: true }
-    }
-
-    fn need(&mut self, kind: BlobKind, id: &crate::id::BlobId) {
-        self.misses = self.misses || self.repository.index().get(&BlobHandle { kind, id: *id }).is_none();
-    }
-}
-
-impl Visit for Needs<'_> {
-    fn enter(&mut self, _: &[u8], node: &Node, selected: bool) -> Result<bool> {
-        self.is_nothing = self.is_nothing && !selected;
-        if let Some(id) = &node.subtree {
-            self.need(BlobKind::Tree, id);
-        }
-        Ok(true)
-    }
-
-    fn leave(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn entry(&mut self, _: &[u8], node: Node) -> Result<()> {
-        for id in node.content.iter().flatten() {
-            self.need(BlobKind::Data, id);
-        }
-        self.is_nothing = false;
-        self.files += u64::from(node.kind == crate::tree::NodeKind::File);
-        self.bytes = self.bytes.saturating_add(walk::contents_length(self.repository, &node));
-        Ok(())
-    }
-
-    fn broken(&mut self, _: &[u8], _: Error) {}
 }

@@ -25,11 +25,13 @@ pub(super) fn restore_batches(session: &Session<'_>, root: &Arc<Target>, batches
     let mut links = Links::default();
     for Batch { files, folders } in batches {
         links.restore(session, root, files)?;
-        for (target, node) in folders {
+        session.parallel(folders.len(), |_, number| {
+            let (target, node) = &folders[number];
             if target.is_made() || session.may_touch() {
-                session.apply(&node, Place::Open(target.as_fd()), target.path());
+                session.apply(node, Place::Open(target.as_fd()), target.path());
             }
-        }
+            Ok(())
+        })?;
     }
     Ok(())
 }

@@ -8,6 +8,13 @@ use crate::index::Location;
 /// The most bytes that are read at once; a larger blob is read alone.
 const READ_MAX: u64 = 4 * 1024 * 1024;
 
+/// The least that a range may be cut to, so that many threads have work: below it a request costs more than its bytes.
+const READ_MIN: u64 = 256 * 1024;
+
+/// How many ranges each thread gets at least, if there is enough to read: the fewer, the longer the others wait for the
+/// last one.
+const READS_A_THREAD: u64 = 8;
+
 /// Unneeded bytes between two blobs that are read along rather than skipped.
 const GAP_MAX: u64 = 64 * 1024;
 
@@ -54,8 +61,10 @@ impl Plan {
         self.blobs.len()
     }
 
-    /// Returns the reads, by pack and offset, each range once.
-    pub(crate) fn reads(self) -> Vec<Read> {
+    /// Returns the reads for a number of threads, by pack and offset, each range once.
+    pub(crate) fn reads(self, threads: usize) -> Vec<Read> {
+        let all: u64 = self.blobs.values().map(|(location, _)| u64::from(location.length)).sum();
+        let most = (all / (threads as u64 * READS_A_THREAD).max(1)).clamp(READ_MIN, READ_MAX);
         let needed = |(id, (location, uses))| {
             let handle = BlobHandle { kind: BlobKind::Data, id };
             NeededBlob { handle, location, uses }
@@ -70,7 +79,7 @@ impl Plan {
                 Some(read)
                     if read.pack == blob.location.pack
                         && offset <= read.offset + read.length + GAP_MAX
-                        && end - read.offset <= READ_MAX =>
+                        && end - read.offset <= most =>
                 {
                     read.length = read.length.max(end - read.offset);
                     read.blobs.push(blob);
@@ -96,7 +105,7 @@ mod tests {
             let id = BlobId::of(&[pack.to_le_bytes().as_slice(), &offset.to_le_bytes()].concat());
             plan.add(id, location(*pack, *offset, *length), Use { file: number, offset: 0 });
         }
-        plan.reads().iter().map(|read| (read.pack.0[0], read.offset, read.length)).collect()
+        plan.reads(1).iter().map(|read| (read.pack.0[0], read.offset, read.length)).collect()
     }
 
     #[test]
@@ -113,12 +122,27 @@ mod tests {
     }
 
     #[test]
+    fn a_little_is_shared_out_among_the_threads() {
+        let mut plan = Plan::default();
+        for number in 0..64 {
+            let id = BlobId::of(&[number]);
+            plan.add(id, location(1, u32::from(number) * 64 * 1024, 64 * 1024), Use { file: 0, offset: 0 });
+        }
+        let lengths = |plan: &Plan, threads| {
+            let plan = Plan { blobs: plan.blobs.clone() };
+            plan.reads(threads).iter().map(|read| read.length).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(&plan, 1), [512 * 1024; 8]);
+        assert_eq!(lengths(&plan, 16), [256 * 1024; 16], "not less than a request is worth");
+    }
+
+    #[test]
     fn a_blob_that_two_files_need_is_read_once() {
         let mut plan = Plan::default();
         let id = BlobId::of(b"x");
         plan.add(id, location(1, 0, 10), Use { file: 0, offset: 0 });
         plan.add(id, location(1, 0, 10), Use { file: 1, offset: 5 });
-        let reads = plan.reads();
+        let reads = plan.reads(1);
         assert_eq!((reads.len(), reads[0].blobs[0].uses.len()), (1, 2));
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Session<'a> {
     pub(super) gate: &'a Gate,
     pub(super) monitor: &'a dyn Monitor,
     pub(super) blob_limits: BlobLimits,
+    /// Whether new files can be made without a name.
+    pub(super) unnamed: bool,
     summary: Mutex<RestoreSummary>,
     owners: Owners,
     owner_said: AtomicBool,
@@ -53,6 +55,7 @@ impl<'a> Session<'a> {
             gate,
             monitor,
             blob_limits: options.limits.blobs(repository),
+            unnamed: false,
             summary,
             owners: Owners::default(),
             owner_said: AtomicBool::new(false),

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use crate::blob::{BlobLimits, Opener};
 use crate::control::Gate;
 use crate::error::{Error, Result};
-use crate::id::{BlobId, BlobKind};
-use crate::limits::DEPTH_MAX;
+use crate::id::BlobId;
 use crate::repository::Repository;
 use crate::source::exclude::{Excludes, Includes};
 use crate::tree::{Node, NodeKind, Tree};
 
+use super::RestoreOptions;
+use super::bounds::Bounds;
 use super::target::is_part_name;
-use super::{RestoreLimits, RestoreOptions};
 
 /// Where a walk begins.
 #[derive(Debug)]
@@ -34,15 +34,6 @@ pub(super) struct Selection {
     exclude: Excludes,
     /// The only paths that are taken, with all that is in them; `None`: all.
     again: Option<BTreeSet<Vec<u8>>>,
-}
-
-/// Bounds of a walk.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    entries: u64,
-    bytes: u64,
-    depth: usize,
-    blobs: BlobLimits,
 }
 
 /// Is told what a walk meets, folders before what is in them.
@@ -104,6 +95,12 @@ impl Selection {
             && self.include.as_ref().is_none_or(|include| include.included(path))
     }
 
+    /// Says whether a folder is gone into, and if so, whether it is taken itself.
+    pub(super) fn goes_into(&self, path: &[u8]) -> Option<bool> {
+        let selected = self.takes(path);
+        (selected || self.may_take_below(path)).then_some(selected)
+    }
+
     fn may_take_below(&self, path: &[u8]) -> bool {
         (self.is_again(path) || self.is_above_again(path))
             && names(path).zip(&self.only).all(|(name, only)| name == only)
@@ -112,41 +109,8 @@ impl Selection {
     }
 }
 
-impl Bounds {
-    /// Returns the limits that were asked for, and else what the repository's own size makes plausible: an entry takes
-    /// a hundred bytes of a tree, and even much repeated folders and files do not repeat more than so often.
-    pub(super) fn new(limits: &RestoreLimits, repository: &Repository) -> Self {
-        const REPEATS: u64 = 64;
-        const ENTRY_BYTES: u64 = 100;
-        let index = repository.index();
-        let trees = index.contents(BlobKind::Tree) / ENTRY_BYTES;
-        Self {
-            entries: limits.entries.unwrap_or(1_000_000 + trees.saturating_mul(REPEATS)),
-            bytes: limits.bytes.unwrap_or_else(|| {
-                (16_u64 << 40).saturating_add(index.contents(BlobKind::Data).saturating_mul(REPEATS))
-            }),
-            depth: limits.depth.unwrap_or(DEPTH_MAX),
-            blobs: limits.blobs(repository),
-        }
-    }
-
-    /// Counts an entry, whether it is wanted or not: looking takes time as well.
-    fn take_entry(&mut self) -> Result<()> {
-        self.entries = self.entries.checked_sub(1).ok_or_else(|| limit("the number of entries in the snapshot"))?;
-        Ok(())
-    }
-
-    fn take_bytes(&mut self, bytes: u64) -> Result<()> {
-        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| limit("the size of the snapshot's files"))?;
-        Ok(())
-    }
-}
-
-fn limit(what: &str) -> Error {
-    Error::Limit { what: what.to_owned(), limit: "the restore".to_owned() }
-}
-
-struct Frame {
+/// A folder's entries on their way.
+pub(super) struct Frame {
     path: Vec<u8>,
     nodes: std::vec::IntoIter<Node>,
     /// The name of the entry before.
@@ -154,14 +118,15 @@ struct Frame {
 }
 
 impl Frame {
-    fn new(path: Vec<u8>, mut tree: Tree) -> Self {
+    pub(super) fn new(path: Vec<u8>, mut tree: Tree) -> Self {
         // They are in every tree of an honest program; in any other, entries of one name come together here, and the
         // one that is stored first stays first.
         tree.nodes.sort_by(|a, b| a.name.cmp(&b.name));
         Self { path, nodes: tree.nodes.into_iter(), last: None }
     }
 
-    fn next(&mut self) -> Option<(Node, Option<&'static str>)> {
+    /// Returns the next entry, and why it cannot be used if that is so.
+    pub(super) fn next(&mut self) -> Option<(Node, Option<&'static str>)> {
         let node = self.nodes.next()?;
         let problem = if !node.has_safe_name() {
             Some("its name could lead out of the destination")
@@ -197,7 +162,7 @@ pub(super) fn walk(
             continue;
         };
         let path = join(&frame.path, &node.name);
-        bounds.take_entry()?;
+        bounds.take(1, 0)?;
         if let Some(problem) = problem {
             visit.broken(&path, Error::damaged(display(&path), problem));
             continue;
@@ -209,7 +174,7 @@ pub(super) fn walk(
                 stack.push(Frame::new(path, tree));
             }
         } else if selection.takes(&path) {
-            bounds.take_bytes(contents_length(repository, &node))?;
+            bounds.take(0, contents_length(repository, &node))?;
             visit.entry(&path, node)?;
         }
     }
@@ -225,10 +190,7 @@ fn enter(
     (path, node): (&[u8], &Node),
     visit: &mut dyn Visit,
 ) -> Result<Option<Tree>> {
-    let selected = selection.takes(path);
-    if !selected && !selection.may_take_below(path) {
-        return Ok(None);
-    }
+    let Some(selected) = selection.goes_into(path) else { return Ok(None) };
     if let Some(depth) = too_deep {
         let limit = format!("{depth} levels");
         visit.broken(path, Error::Limit { what: format!("the depth of {}", display(path)), limit });
