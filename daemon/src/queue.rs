@@ -44,7 +44,7 @@ impl Rank {
 /// Returns a job's place in the queue.
 #[must_use]
 pub fn rank(job: &Job, has_worker: bool, now: Timestamp) -> Rank {
-    let waits_since = job.attempts.last().and_then(|attempt| attempt.ended).unwrap_or(job.submitted);
+    let waits_since = job.attempts.iter().rev().find_map(|attempt| attempt.ended).unwrap_or(job.submitted);
     Rank {
         after_restores: job.spec.kind() != JobKind::Restore,
         after_begun: !has_worker,

@@ -93,10 +93,16 @@ fn what_runs_for_long_does_not_become_more_urgent_by_that_and_what_has_waited_do
     let due = bench.submit(backup());
     assert_eq!(bench.workers[&copying].1, Told::Suspend, "a copy of many hours does not hold the nightly backup up");
     bench.end(&copying, How::Suspended, 0);
+    bench.pass(MINUTE * 60);
+    bench.end(&due, How::Done, 0);
+    assert_eq!(bench.workers[&copying], (2, Told::Run));
+    let due = bench.submit(backup());
+    assert_eq!(bench.workers[&copying].1, Told::Suspend, "it has waited for an hour since it ran");
+    bench.end(&copying, How::Suspended, 0);
     bench.pass(MINUTE * 60 * 7);
     bench.end(&due, How::Done, 0);
     bench.submit(backup());
-    assert_eq!(bench.workers[&copying], (2, Told::Run), "it has had its wait");
+    assert_eq!(bench.workers[&copying], (3, Told::Run), "it has had its wait");
 }
 
 #[test]
