@@ -64,7 +64,9 @@ impl Plan {
     /// Returns the reads for a number of threads, by pack and offset, each range once.
     pub(crate) fn reads(self, threads: usize) -> Vec<Read> {
         let all: u64 = self.blobs.values().map(|(location, _)| u64::from(location.length)).sum();
-        let most = (all / (threads as u64 * READS_A_THREAD).max(1)).clamp(READ_MIN, READ_MAX);
+        let shared = (all / (threads as u64 * READS_A_THREAD).max(1)).clamp(READ_MIN, READ_MAX);
+        // One thread waits for nobody.
+        let most = if threads > 1 { shared } else { READ_MAX };
         let needed = |(id, (location, uses))| {
             let handle = BlobHandle { kind: BlobKind::Data, id };
             NeededBlob { handle, location, uses }
@@ -132,7 +134,8 @@ mod tests {
             let plan = Plan { blobs: plan.blobs.clone() };
             plan.reads(threads).iter().map(|read| read.length).collect::<Vec<_>>()
         };
-        assert_eq!(lengths(&plan, 1), [512 * 1024; 8]);
+        assert_eq!(lengths(&plan, 1), [READ_MAX]);
+        assert_eq!(lengths(&plan, 2), [256 * 1024; 16]);
         assert_eq!(lengths(&plan, 16), [256 * 1024; 16], "not less than a request is worth");
     }
 

@@ -74,7 +74,10 @@ impl Surveyor<'_, '_> {
     /// Looks at folders until there are none left.
     fn work(&self, tools: &mut Tools) -> Result<()> {
         while let Some(folder) = self.take() {
-            self.add(self.look_at(tools, &folder))?;
+            let looking = Looking(self);
+            let found = self.look_at(tools, &folder);
+            std::mem::forget(looking);
+            self.add(found)?;
         }
         Ok(())
     }
@@ -164,6 +167,16 @@ impl Surveyor<'_, '_> {
     fn lock(&self) -> MutexGuard<'_, Open> {
         // A panic of one thread ends the restore.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A look at a folder; dropped only when it ends in a panic, for which nobody is to wait.
+struct Looking<'l, 's, 'a>(&'l Surveyor<'s, 'a>);
+
+impl Drop for Looking<'_, '_, '_> {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.changed.notify_all();
     }
 }
 
