@@ -83,18 +83,20 @@ pub(super) fn set(
         }
         LimitChange::Off | LimitChange::Reset => None,
     };
+    let mut hand_limits = state.hand_limits.clone();
     for direction in Direction::ALL.into_iter().filter(|way| params.direction.is_none_or(|wanted| wanted == *way)) {
-        state.hand_limits.retain(|known| (known.direction, &known.scope) != (direction, &scope));
+        hand_limits.retain(|known| (known.direction, &known.scope) != (direction, &scope));
         // Where the configuration has none, there is nothing to lift.
         let has_effect = rate.is_some() || !rules(&state.config, &scope, direction).is_empty();
         if params.limit != LimitChange::Reset && has_effect {
-            state.hand_limits.push(HandLimit { scope: scope.clone(), direction, rate, since: now, until });
+            hand_limits.push(HandLimit { scope: scope.clone(), direction, rate, since: now, until });
         }
     }
-    if state.hand_limits.len() > BY_HAND_MAX {
+    if hand_limits.len() > BY_HAND_MAX {
         let message = format!("{BY_HAND_MAX} limits are set already");
         return Err(RpcError::new(ErrorKind::Busy, message, "`backupctl limit` lists them; reset some."));
     }
+    state.hand_limits = hand_limits;
     store(state, step);
     update(state, step, now);
     Ok(LimitList { limits: state.in_force.to_vec(), ..LimitList::default() })

@@ -150,6 +150,24 @@ fn what_cannot_be_is_refused_and_nothing_is_set() {
 }
 
 #[test]
+fn one_limit_too_many_is_refused_and_counts_for_nothing() {
+    let mut bench = Bench::new(Config::default());
+    let limit = |number: usize| HandLimit {
+        scope: LimitScope::Target(format!("target-{number}")),
+        direction: Direction::Upload,
+        rate: Some(MIB),
+        since: bench.now.wall,
+        until: None,
+    };
+    let full: Vec<HandLimit> = (0..BY_HAND_MAX).map(limit).collect();
+    bench.state.hand_limits.clone_from(&full);
+    let refused = asked(&mut bench, LimitChange::Rate(MIB), LimitScope::Everything, None).unwrap_err();
+    assert_eq!(refused.data.kind, ErrorKind::Busy);
+    bench.tick();
+    assert_eq!((everything(&bench), &bench.state.hand_limits), (None, &full));
+}
+
+#[test]
 fn an_edited_configuration_counts_at_once_and_before_a_job_starts() {
     let mut bench = Bench::new(Config::default());
     bench.event(Event::Configured(Arc::new(config(BY_DAY))));
