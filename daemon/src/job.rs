@@ -32,6 +32,9 @@ pub struct Job {
     /// What a retry takes up; none when everything is done anew.
     #[serde(default)]
     pub again: Option<Again>,
+    /// The snapshot since which the caller's word on what has changed counts, for the attempt that is about to begin.
+    #[serde(skip)]
+    pub changed_since: Option<String>,
     /// The target it works on; none for a restore that has yet to find its snapshot.
     pub target: Option<String>,
     /// The plan it belongs to.

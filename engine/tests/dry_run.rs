@@ -93,7 +93,7 @@ fn a_dry_run_looks_only_where_the_backup_would_look_and_takes_no_hint_from_it() 
     scene.plant();
     scene.with_record();
     scene.tree.random_file("a/file 1", 5000);
-    let changed = Some([scene.tree.path("a")].into_iter().collect());
+    let changed = scene.changed([scene.tree.path("a")]);
     let options = BackupOptions { changed, ..scene.options(true) };
     let (said, _) = dry(&scene.repository, &options);
     let (done, _) = scene.back_up(&options);

@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -113,18 +112,35 @@ fn hints_without_a_record_and_for_other_excludes_are_not_followed() {
     scene.plant();
     assert!(!scene.hinted(&[]).0.hinted);
     let exclude = backup_engine::source::Excludes::new(&["file 1"]).unwrap();
-    let options = BackupOptions { exclude, changed: Some(BTreeSet::new()), ..scene.options(true) };
+    let options = BackupOptions { exclude, changed: scene.changed([]), ..scene.options(true) };
     let (other, _) = scene.back_up(&options);
     assert_eq!((other.hinted, other.files), (false, 16));
     for (exclude_caches, one_file_system) in [(true, false), (false, true)] {
-        let changed = Some(BTreeSet::new());
         let mut again = || {
             let options =
-                BackupOptions { exclude_caches, one_file_system, changed: changed.clone(), ..scene.options(true) };
+                BackupOptions { exclude_caches, one_file_system, changed: scene.changed([]), ..scene.options(true) };
             scene.back_up(&options).0.hinted
         };
         assert_eq!((again(), again()), (false, true), "each has a record of its own");
     }
+}
+
+#[test]
+fn hints_count_only_from_the_snapshot_that_the_record_is_of() {
+    let mut scene = Scene::new();
+    scene.plant();
+    scene.with_record();
+    let write = |scene: &Scene, text: &str| fs::write(scene.tree.path("b/c/file 1"), text).unwrap();
+    write(&scene, "named to the backup with other excludes");
+    let exclude = backup_engine::source::Excludes::new(&["e"]).unwrap();
+    let other = BackupOptions { exclude, changed: scene.changed([]), ..scene.options(true) };
+    assert_eq!(scene.back_up(&other).0.files, 17);
+    // The record of the first backup fits again, and nobody names again what has changed before the second.
+    let (back, monitor) = scene.hinted(&[scene.tree.path("a")]);
+    assert_eq!((back.hinted, back.files_changed, back.hints_missed), (false, 1, 0));
+    assert_eq!(*monitor.notices.lock().unwrap(), Vec::<String>::new(), "the caller has missed nothing");
+    scene.assert_same_as_without(&back);
+    assert!(scene.hinted(&[]).0.hinted, "now it is the record of the last one");
 }
 
 #[test]

@@ -109,7 +109,8 @@ fn in_every_history_record_and_hints_find_what_a_look_at_everything_finds() {
             let hints = hinted.then(|| std::mem::take(&mut changed));
             changed.clear();
             let exclude = Excludes::new(&["*.tmp"]).unwrap();
-            let options = BackupOptions { changed: hints, exclude: exclude.clone(), ..scene.options(true) };
+            let changed = hints.and_then(|paths| scene.changed(paths));
+            let options = BackupOptions { changed, exclude: exclude.clone(), ..scene.options(true) };
             let (with, _) = scene.back_up(&options);
             let options = BackupOptions { exclude, ..scene.options(false) };
             let (without, _) = scene.back_up(&options);

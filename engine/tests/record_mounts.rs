@@ -78,7 +78,7 @@ fn a_folder_that_is_not_on_a_disk_of_this_machine_is_looked_at_whatever_the_hint
     let back_up = |scene: &mut Scene| {
         let options = scene.options(true);
         let sources = vec![local.clone(), fd.clone()];
-        scene.back_up(&BackupOptions { sources, changed: Some([].into()), ..options }).0
+        scene.back_up(&BackupOptions { sources, changed: scene.changed([]), ..options }).0
     };
     let first = back_up(&mut scene);
     assert_eq!((first.hinted, first.failed), (false, 0));

@@ -75,3 +75,26 @@ fn only_what_was_named_is_looked_at_and_all_is_after_a_doubt() {
     assert!(none.contains("Only what was said to have changed was looked at."), "{none}");
     daemon.restic().check();
 }
+
+/// What is named counts from the last job of the plan; the record that fits its settings may be an older one.
+#[test]
+fn what_changed_while_a_plan_had_other_excludes_is_found_when_it_has_the_old_ones_again() {
+    let daemon = Daemon::start();
+    let source = plant(daemon.home());
+    let write = |name: &str, text: &str| fs::write(source.join(name), text).expect("it is written");
+    let back_up_without = |excluded: &str| {
+        let config = format!("[plan.docs]\nsources = [\"~/source\"]\nexclude = [\"{excluded}\"]\n");
+        fs::write(daemon.config(), config).expect("the config is written");
+        let told = source.join("told").display().to_string();
+        daemon.ctl(["backup", "docs", "--changed", &told, "--json"]).expect(0).json().pop().expect("a summary")
+    };
+    back_up_without("*.tmp");
+    write("untold/file", "named to the backup with other excludes");
+    let other = back_up_without("*.bak");
+    assert_eq!(other["hints"]["used"], false, "it has no record yet: {other}");
+    let back = back_up_without("*.tmp");
+    assert_eq!(back["hints"], serde_json::json!({"used": false, "folders_missed": 0}), "{back}");
+    assert_eq!(stored(&daemon, &source, "untold/file"), "named to the backup with other excludes");
+    let next = back_up_without("*.tmp");
+    assert_eq!(next["hints"]["used"], true, "{next}");
+}

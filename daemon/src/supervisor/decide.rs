@@ -159,7 +159,7 @@ fn start(state: &mut State, step: &mut Step, id: &JobId, now: Timestamp) {
     if let Some(job) = state.active.get(id) {
         let live = Live { attempt: job.attempt_count(), wish: Wish::Run, progress: None };
         let mut given = Job::clone(job);
-        hints::drop_doubtful(state, &mut given);
+        hints::date_or_drop(state, &mut given);
         step.actions.push(Action::Start(Box::new(given)));
         state.live.insert(id.clone(), live);
     }

@@ -1,7 +1,8 @@
 //! When the caller's word on what has changed may be relied on.
 //!
 //! A caller names what has changed since it submitted the job before. If that job came to nothing, what was named to it
-//! has still to be looked at, and nobody names it again.
+//! has still to be looked at, and nobody names it again. So the word counts from the snapshot that the last such job left,
+//! and from no other: what a plan's sources and excludes were then may not be what they are now.
 
 use backup_proto::spec::{BackupSpec, JobSpec};
 use jiff::Timestamp;
@@ -9,19 +10,20 @@ use jiff::Timestamp;
 use super::State;
 use crate::job::Job;
 
-/// Takes the caller's word from a job that is about to start, if a job of the same kind came to nothing since the last
-/// snapshot was begun.
-pub(super) fn drop_doubtful(state: &State, job: &mut Job) {
+/// Says since which snapshot the caller's word counts that a job is about to start with, and takes the word from it if a
+/// job of the same kind came to nothing since that was begun.
+pub(super) fn date_or_drop(state: &State, job: &mut Job) {
     let JobSpec::Backup(spec) = &mut job.spec else { return };
     // A dry run believes what a backup would; one that has ended has looked at nothing for the next one.
     let set = BackupSpec { changed: None, dry_run: false, ..spec.clone() };
     let is_same = |other: &&Job| matches!(&other.spec, JobSpec::Backup(spec) if BackupSpec { changed: None, ..spec.clone() } == set);
     let ended = || state.ended.values().map(|job| &**job).filter(is_same);
-    let has_snapshot = |job: &&Job| job.summary.as_ref().is_some_and(|summary| summary.snapshot.is_some());
-    let last = ended().filter(has_snapshot).max_by_key(|job| job.ended);
+    let snapshot = |job: &Job| job.summary.as_ref().and_then(|summary| summary.snapshot.clone());
+    let last = ended().filter(|job| snapshot(job).is_some()).max_by_key(|job| job.ended);
     // Times alone do not tell: somebody may have set the clock back. Ids grow whatever it says.
     let is_later = |job: &Job| last.is_none_or(|last| job.ended >= began(last) || job.id > last.id);
-    if last.is_none() || ended().any(|job| !has_snapshot(&job) && is_later(job)) {
+    job.changed_since = last.and_then(snapshot);
+    if last.is_none() || ended().any(|job| snapshot(job).is_none() && is_later(job)) {
         spec.changed = None;
     }
 }
@@ -117,6 +119,21 @@ mod tests {
         bench.pass(Duration::from_secs(10));
         let next = bench.submit(hinted("/s"));
         assert!(is_believed(&bench, &next), "what came of dry runs is nothing to a backup");
+    }
+
+    #[test]
+    fn hints_count_from_the_snapshot_of_the_last_job_of_the_same_kind() {
+        let state = |bench: &Bench| bench.state.clone();
+        let mut bench = Bench::new(Config::default());
+        for (source, snapshot) in [("/s", "11"), ("/t", "22"), ("/s", "33"), ("/t", "44")] {
+            let id = bench.submit(hinted(source));
+            bench.pass(Duration::from_secs(10));
+            bench.end_with(&id, How::Done, Totals { snapshot: Some(snapshot.repeat(32)), ..Totals::default() });
+        }
+        let id = bench.submit(hinted("/s"));
+        let mut job = Job::clone(&bench.state.active[&id]);
+        date_or_drop(&state(&bench), &mut job);
+        assert_eq!(job.changed_since, Some("33".repeat(32)));
     }
 
     /// Of two that wait the younger may go first, and the older may be cancelled while it runs.

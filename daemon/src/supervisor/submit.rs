@@ -92,6 +92,7 @@ pub(super) fn new_job(
         id: state.new_id(now),
         spec,
         chosen: Vec::new(),
+        changed_since: None,
         again: None,
         target,
         plan,

@@ -5,7 +5,7 @@ use std::io::ErrorKind::NotFound;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use backup_engine::archiver::{BackupOptions, BackupSummary, backup};
+use backup_engine::archiver::{BackupOptions, BackupSummary, Changed, backup};
 use backup_engine::monitor::PackRecord;
 use backup_engine::source::exclude::{Excludes, parse_pattern_file};
 use backup_engine::source::owners::Owners;
@@ -39,7 +39,7 @@ pub(super) fn run(
     reporter: &Reporter,
 ) -> Result<Totals, Failure> {
     let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
-    let mut options = options(spec, context)?;
+    let mut options = options(job, spec, context)?;
     options.adopt = adopt;
     options.memory = context.config().jobs.memory;
     if let Some(again) = &job.again {
@@ -104,7 +104,7 @@ pub(super) fn explain(error: EngineError, spec: &BackupSpec, options: &BackupOpt
 }
 
 /// Puts together what the job and its plan ask for.
-pub(super) fn options(spec: &BackupSpec, context: &Context) -> Result<BackupOptions, Failure> {
+pub(super) fn options(job: &Job, spec: &BackupSpec, context: &Context) -> Result<BackupOptions, Failure> {
     let plan = spec.plan.as_deref().map(|name| find_plan(name, context)).transpose()?;
     let identity = context.targets.identity();
     let mut options = BackupOptions {
@@ -141,16 +141,18 @@ pub(super) fn options(spec: &BackupSpec, context: &Context) -> Result<BackupOpti
     patterns.extend(spec.exclude.iter().map(|pattern| pattern.as_bytes().to_vec()));
     options.exclude_patterns = patterns.iter().map(|pattern| String::from_utf8_lossy(pattern).into_owned()).collect();
     options.exclude = Excludes::new(&patterns)?;
-    options.changed = changed(spec, &options.sources);
+    options.changed = changed(job, spec, &options.sources);
     Ok(options)
 }
 
-/// Returns what the caller says has changed. Who names a path outside of the sources, as through a link, speaks of
-/// something else than is backed up, and is not relied on.
-fn changed(spec: &BackupSpec, sources: &[PathBuf]) -> Option<BTreeSet<PathBuf>> {
+/// Returns what the caller says has changed, and since when. Who names a path outside of the sources, as through a link,
+/// speaks of something else than is backed up, and is not relied on.
+fn changed(job: &Job, spec: &BackupSpec, sources: &[PathBuf]) -> Option<Changed> {
+    let since = job.changed_since.as_ref()?.parse().ok()?;
     let changed = spec.changed.as_ref()?.iter().map(|path| path.as_path().to_path_buf());
     let is_known = |path: &PathBuf| sources.iter().any(|source| path.starts_with(source) || source.starts_with(path));
-    changed.map(|path| Some(path).filter(is_known)).collect()
+    let paths: Option<BTreeSet<PathBuf>> = changed.map(|path| Some(path).filter(is_known)).collect();
+    Some(Changed { since, paths: paths? })
 }
 
 fn find_plan(name: &str, context: &Context) -> Result<(String, PlanConfig), Failure> {

@@ -105,6 +105,7 @@ pub(crate) fn job(id: &str, spec: JobSpec) -> Job {
         target: None,
         plan: None,
         chosen: Vec::new(),
+        changed_since: None,
         again: None,
         spec,
         priority: Priority::Normal,

@@ -32,7 +32,7 @@ mod tracking;
 mod walker;
 mod worker;
 
-pub use options::{BackupOptions, BackupSummary};
+pub use options::{BackupOptions, BackupSummary, Changed};
 pub(crate) use recorded::learn_index;
 
 use std::path::{Path, PathBuf};

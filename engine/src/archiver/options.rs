@@ -59,9 +59,9 @@ pub struct BackupOptions {
     /// Where records of what snapshots hold are kept, a folder of the caller's own on a fast disk; with one, what did not
     /// change since costs one look. Nothing is lost with it. None: no record is used or kept.
     pub records: Option<PathBuf>,
-    /// Only what is at or below these paths has changed since the backup before, says the caller: nothing else is looked
-    /// at. Without a record that can be relied on, and now and then, everything is.
-    pub changed: Option<BTreeSet<PathBuf>>,
+    /// What has changed, says the caller: nothing else is looked at. Without a record of that very snapshot that can be
+    /// relied on, and now and then, everything is.
+    pub changed: Option<Changed>,
     /// Further tags of a snapshot for which only those paths were looked at.
     pub hinted_tags: Vec<String>,
     /// Further tags of a snapshot of a source of which a large part has changed, as
@@ -84,6 +84,16 @@ pub struct BackupOptions {
     pub room: Option<u64>,
     /// Packs that an interrupted attempt named before it stored them.
     pub adopt: Vec<PackRecord>,
+}
+
+/// The caller's word on what has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The snapshot since which: that of the last backup of these sources that the caller knows of. One that was made
+    /// meanwhile, or before, says nothing about what happened between the two.
+    pub since: SnapshotId,
+    /// Only what is at or below these paths has changed.
+    pub paths: BTreeSet<PathBuf>,
 }
 
 impl BackupOptions {

@@ -36,6 +36,8 @@ pub(super) struct Recorded {
     /// Whether it turned out not to be what was written.
     is_broken: AtomicBool,
     is_hinted: bool,
+    /// Whether the caller's word counts from the record's snapshot.
+    has_hints: bool,
     /// A hash of what is mounted below the sources, if that can be told.
     mounts: Option<[u8; 32]>,
     /// Index files and packs when the run began.
@@ -74,12 +76,15 @@ impl Recorded {
                 && head.known.iter().zip(&known).all(is_there)
                 && are_same(&head.owners)
         });
-        let is_hinted = options.changed.is_some()
-            && record.as_ref().is_some_and(|record| may_be_hinted(&record.head, options, mounts));
+        let since = options.changed.as_ref().map(|changed| changed.since);
+        // An older record may be the one of these options again, after others were in force: nobody has told its changes.
+        let has_hints = record.as_ref().is_some_and(|record| since == Some(record.head.snapshot));
+        let is_hinted = has_hints && record.as_ref().is_some_and(|record| may_be_hinted(&record.head, options, mounts));
         Ok(Self {
             place: Some((folder.clone(), key)),
             record,
             is_hinted,
+            has_hints,
             mounts,
             known,
             doubts: Mutex::new(Some(BTreeSet::new())),
@@ -104,12 +109,12 @@ impl Recorded {
 
     /// Returns the paths that changed, if nothing else is looked at.
     pub(super) fn hints<'o>(&self, options: &'o BackupOptions) -> Option<&'o BTreeSet<PathBuf>> {
-        options.changed.as_ref().filter(|_| self.is_hinted)
+        options.changed.as_ref().filter(|_| self.is_hinted).map(|changed| &changed.paths)
     }
 
     /// Returns the paths that changed, if everything is looked at although they are given.
     pub(super) fn hints_to_judge<'o>(&self, options: &'o BackupOptions) -> Option<&'o BTreeSet<PathBuf>> {
-        options.changed.as_ref().filter(|_| !self.is_hinted)
+        options.changed.as_ref().filter(|_| self.has_hints && !self.is_hinted).map(|changed| &changed.paths)
     }
 
     /// Says that the record is not what was written; returns whether the index has to be learnt for that.

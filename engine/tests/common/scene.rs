@@ -1,6 +1,7 @@
 //! A source that is backed up again and again, with a record and without.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
 
+use std::cell::Cell;
 use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::fs::symlink;
@@ -8,8 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backup_engine::Repository;
-use backup_engine::archiver::{BackupOptions, BackupSummary};
+use backup_engine::archiver::{BackupOptions, BackupSummary, Changed};
 use backup_engine::browse;
+use backup_engine::id::SnapshotId;
 use backup_engine::tree::Node;
 use backup_testkit::seed::Seed;
 use backup_testkit::tree::Tree;
@@ -24,6 +26,8 @@ pub(crate) struct Scene {
     pub(crate) repository: Arc<Repository>,
     /// Minutes from now at which the next backup begins: so late that nothing counts as just changed.
     pub(crate) minute: i64,
+    /// The last snapshot that was made with a record.
+    pub(crate) last: Cell<Option<SnapshotId>>,
 }
 
 impl Scene {
@@ -32,7 +36,7 @@ impl Scene {
         let tree = Tree::new(place.path("source"), Seed(7));
         tree.file("always there", b"so that the source is never empty");
         let repository = place.create(2);
-        Self { place, tree, repository, minute: 10 }
+        Self { place, tree, repository, minute: 10, last: Cell::default() }
     }
 
     pub(crate) fn plant(&mut self) {
@@ -56,7 +60,11 @@ impl Scene {
 
     /// Backs up with a repository that was just opened, as another day would.
     pub(crate) fn back_up(&self, options: &BackupOptions) -> (BackupSummary, Arc<Remembers>) {
-        back_up(&self.repository.with_own_index(), options)
+        let done = back_up(&self.repository.with_own_index(), options);
+        if options.records.is_some() {
+            self.last.set(done.0.snapshot);
+        }
+        done
     }
 
     pub(crate) fn with_record(&mut self) -> (BackupSummary, Arc<Remembers>) {
@@ -64,8 +72,13 @@ impl Scene {
         self.back_up(&options)
     }
 
+    /// What a caller says that names what has changed since the last backup with a record.
+    pub(crate) fn changed(&self, paths: impl IntoIterator<Item = PathBuf>) -> Option<Changed> {
+        self.last.get().map(|since| Changed { since, paths: paths.into_iter().collect() })
+    }
+
     pub(crate) fn hinted(&mut self, changed: &[PathBuf]) -> (BackupSummary, Arc<Remembers>) {
-        let options = BackupOptions { changed: Some(changed.iter().cloned().collect()), ..self.options(true) };
+        let options = BackupOptions { changed: self.changed(changed.iter().cloned()), ..self.options(true) };
         self.back_up(&options)
     }
 
