@@ -10,9 +10,7 @@ use crate::error::{Error, Result};
 use crate::id::{BlobId, SnapshotId};
 use crate::limits::DEPTH_MAX;
 use crate::repository::Repository;
-use crate::snapshot::Snapshot;
 use crate::source::pattern::{Pattern, SplitPath};
-use crate::storage::{FileKind, FileName};
 use crate::tree::{Node, NodeKind, Tree};
 
 pub use contents::{ByteRange, cat};
@@ -75,7 +73,7 @@ pub fn find(repository: &Repository, pattern: &str, snapshots: &[SnapshotId], ea
         wanted.map_err(|problem| Error::misuse(format!("the pattern `{pattern}` cannot be used: {problem}")))?;
     let mut opener = Opener::new(repository.blob_limits())?;
     for snapshot in snapshots {
-        let tree = root(repository, &mut opener, snapshot)?;
+        let tree = repository.top_tree(&mut opener, snapshot)?;
         let mut found = |path: &[u8], node: &Node| {
             if wanted.matches(&SplitPath::new(path)) {
                 each(snapshot, path, node)
@@ -101,7 +99,7 @@ pub fn diff(
     each: &mut dyn FnMut(Change) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let mut opener = Opener::new(repository.blob_limits())?;
-    let (first, second) = (root(repository, &mut opener, first)?, root(repository, &mut opener, second)?);
+    let (first, second) = (repository.top_tree(&mut opener, first)?, repository.top_tree(&mut opener, second)?);
     let mut stack = vec![Pairs::new(b"/".to_vec(), first, second)];
     while let Some(pairs) = stack.last_mut() {
         let Some((before, after)) = pairs.next() else {
@@ -133,13 +131,8 @@ enum Located {
     Entry(Vec<u8>, Box<Node>),
 }
 
-fn root(repository: &Repository, opener: &mut Opener, snapshot: &SnapshotId) -> Result<Arc<Tree>> {
-    let snapshot: Snapshot = repository.read_json(&FileName::new(FileKind::Snapshot, snapshot.0))?;
-    repository.kept_tree(opener, &snapshot.tree)
-}
-
 fn locate(repository: &Repository, opener: &mut Opener, snapshot: &SnapshotId, path: &[u8]) -> Result<Located> {
-    let mut tree = root(repository, opener, snapshot)?;
+    let mut tree = repository.top_tree(opener, snapshot)?;
     let mut at = b"/".to_vec();
     let mut names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")).peekable();
     while let Some(name) = names.next() {

@@ -53,6 +53,12 @@ pub const FOLDER_ENTRIES_MAX: usize = 4_000_000;
 /// The most entries of trees that are kept in memory for further looks into snapshots: some 60 MB.
 pub const KEPT_TREE_ENTRIES: usize = 128 * 1024;
 
+/// The most snapshots whose top tree is remembered for the same.
+pub const KEPT_TOPS: usize = 64;
+
+/// The most bytes of pieces of files that are kept in memory for the same: of a few large files that are read at a time.
+pub const KEPT_PIECE_BYTES: usize = 16 * 1024 * 1024;
+
 /// zstd's level where the repository's config names none: it takes 30 % less time than level 3, restic's, and what it
 /// makes of source code, programs and logs is 2 to 3 % larger; of files of some kilobytes, no larger.
 pub const COMPRESSION_LEVEL: i32 = 1;

@@ -1,6 +1,7 @@
 //! A repository that is open: its storage, its key, its config and its index.
 
 mod files;
+mod kept;
 mod trees;
 
 use std::path::Path;
@@ -15,13 +16,12 @@ use crate::error::{Error, Result};
 use crate::id::{BlobHandle, BlobKind, KeyId, RepositoryId};
 use crate::index::{Index, IndexCache, Location};
 use crate::key::{KeyOwner, find_key, write_key};
-use crate::limits::KEPT_TREE_ENTRIES;
 use crate::polynomial::Polynomial;
 use crate::seal::{SealKey, fill_random};
 use crate::storage::{AtPause, Bytes, DryLocks, DryStorage, FileKind, FileName, Pace, PacedStorage, Storage};
 
 use files::to_json;
-use trees::KeptTrees;
+use kept::AllKept;
 
 /// A repository that is open.
 pub struct Repository {
@@ -34,7 +34,7 @@ pub struct Repository {
     index: RwLock<Index>,
     index_cache: Option<IndexCache>,
     is_dry: bool,
-    kept_trees: KeptTrees,
+    kept: AllKept,
 }
 
 /// What a new repository is to be.
@@ -91,11 +91,11 @@ impl Repository {
         Arc::new(self.copy(self.index_cache.clone()))
     }
 
-    /// Returns the same repository for many looks into its snapshots: with an index of its own, and with the trees that
-    /// were read last in memory.
+    /// Returns the same repository for many looks into its snapshots: with an index of its own, and with what was
+    /// read last in memory.
     #[must_use]
     pub fn for_looks(&self) -> Arc<Self> {
-        Arc::new(Self { kept_trees: KeptTrees::new(KEPT_TREE_ENTRIES), ..self.copy(self.index_cache.clone()) })
+        Arc::new(Self { kept: AllKept::for_looks(), ..self.copy(self.index_cache.clone()) })
     }
 
     /// Returns the same repository, which keeps what its index files list in a file of this folder as well. The folder
@@ -135,8 +135,8 @@ impl Repository {
     }
 
     fn new(storage: Arc<dyn Storage>, key_id: KeyId, key: SealKey, config: Config) -> Self {
-        let (index, kept_trees) = (RwLock::default(), KeptTrees::default());
-        Self { storage, bare: None, key_id, key, config, index, index_cache: None, is_dry: false, kept_trees }
+        let (index, kept) = (RwLock::default(), AllKept::none());
+        Self { storage, bare: None, key_id, key, config, index, index_cache: None, is_dry: false, kept }
     }
 
     /// Opens a repository with a password.

@@ -43,7 +43,8 @@ pub fn cat(
         let length = repository.contents_length(&handle)?;
         let behind = length.saturating_add(at);
         if behind > range.offset {
-            let contents = repository.read_blob(&mut opener, &handle)?;
+            let is_cut = at < range.offset || behind > end;
+            let contents = repository.kept_piece(&mut opener, &handle, is_cut)?;
             check_length(&contents, length, &handle)?;
             out(&contents[within(&contents, range.offset.saturating_sub(at))..within(&contents, end - at)])?;
         }
