@@ -25,6 +25,8 @@ fn the_debian_package_holds_programs_that_run_and_files_where_debian_looks() {
 
     let version = run(Command::new("dpkg-deb").args(["--field", &package, "Version"]));
     assert_eq!(version.trim(), env!("CARGO_PKG_VERSION"));
+    let suggests = run(Command::new("dpkg-deb").args(["--field", &package, "Suggests"]));
+    assert_eq!(suggests.trim(), "fuse3", "with it, users mount");
     let depends = run(Command::new("dpkg-deb").args(["--field", &package, "Depends"]));
     assert!(depends.starts_with("libc6 (>= 2."), "{depends}");
     let root = folder.path().join("root");
