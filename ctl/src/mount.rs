@@ -1,18 +1,20 @@
 //! Snapshots as a folder: names for them, what is below each, and the bytes of files as they are read.
 //!
 //! [`layout`] makes the names, [`inodes`] numbers what the system has seen, [`window`] says which bytes to ask for at a
-//! time, [`source`] asks the daemon, and [`tree`] puts it together. None of it knows FUSE; only [`fuse`] and [`mod@serve`] do.
+//! time, [`windows`] keeps them, [`source`] asks the daemon, and [`tree`] puts it together. None of it knows FUSE; only [`fuse`] and [`mod@serve`] do.
 
 #[cfg(target_os = "linux")]
 mod fuse;
 mod inodes;
 mod layout;
 pub(crate) mod place;
+mod recent;
 #[cfg(target_os = "linux")]
 mod serve;
 mod source;
 mod tree;
 mod window;
+mod windows;
 
 #[cfg(test)]
 mod tests;
@@ -30,14 +32,17 @@ use std::time::Duration;
 /// How old the list of snapshots may be before it is asked for again.
 pub(crate) const LIST_AGE_MAX: Duration = Duration::from_secs(3);
 
-/// Bytes that all open files together may hold in memory.
+/// Files of which bytes are kept in memory at a time.
+pub(crate) const WINDOWS_MAX: usize = 32;
+
+/// Bytes that all of them together may hold there.
 pub(crate) const WINDOW_BYTES_ALL: usize = 64 * 1024 * 1024;
 
 /// Bytes that are asked for at first, and of a file that is not read from one end to the other.
 pub(crate) const WINDOW_BYTES_FIRST: usize = 128 * 1024;
 
 /// Bytes that are asked for at a time at most.
-pub(crate) const WINDOW_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(crate) const WINDOW_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes that are kept behind the place that is read: the system asks for several pieces at once, and not always in order.
 pub(crate) const WINDOW_BYTES_BEHIND: usize = 512 * 1024;

@@ -1,7 +1,8 @@
 //! Bulk bytes: raw frames and a final status on a connection of their own.
 //!
 //! A call such as `snapshot.cat` answers with a one-use token. The client opens a second connection, says `hello`,
-//! and calls `bulk.open` with the token. After the answer's newline the server sends frames and nothing else:
+//! and calls `bulk.open` with the token, or with the parameters of `snapshot.cat` themselves. After the answer's newline
+//! the server sends frames and nothing else, and closes the connection or, with `keep`, takes further calls:
 //!
 //! | bytes | meaning |
 //! |---|---|
@@ -17,12 +18,26 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RpcError;
+use crate::params::{SnapshotCat, params};
 
 /// Bytes in one frame at most.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 
 const KIND_DATA: u8 = 0;
 const KIND_END: u8 = 1;
+
+params! {
+    /// Turns this connection into the carrier of the bytes of a file. Exactly one of the first two is given.
+    BulkOpen {
+        ?
+        /// The token that stands for them; it works once.
+        token: Option<String>,
+        /// The file itself, without a token.
+        cat: Option<SnapshotCat>,
+        /// Take calls again behind the end frame, instead of closing the connection.
+        keep: bool,
+    }
+}
 
 /// How a stream ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

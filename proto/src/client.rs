@@ -4,7 +4,7 @@
 //! is and brings a lost connection back.
 
 use std::collections::VecDeque;
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::error::{Exit, RpcError};
 use crate::event::{EVENT_METHOD, Event};
 use crate::line::{Id, LineSplitter, Message, decode, encode};
 use crate::message::Call;
-use crate::params::{BulkOpen, Hello};
+use crate::params::{BulkOpen, Hello, SnapshotCat};
 use crate::version::{SUPPORTED, Welcome};
 
 /// Bytes read from the stream at once.
@@ -99,7 +99,7 @@ impl<S: Read + Write> Connection<S> {
     /// # Errors
     /// When the stream breaks, or the two sides have no version in common.
     pub fn open(stream: S, client: &str) -> Result<Self, ClientError> {
-        let mut wire = Wire { stream, splitter: LineSplitter::default(), last_id: 0 };
+        let mut wire = Wire { stream, splitter: LineSplitter::default(), last_id: 0, is_cut: false };
         let mut events = VecDeque::new();
         let hello = Hello { client: client.to_owned(), protocol: SUPPORTED };
         let answer = wire.call(Hello::METHOD, to_value(&hello)?, &mut events)?;
@@ -159,8 +159,33 @@ impl<S: Read + Write> Connection<S> {
     /// # Errors
     /// When the token is refused or the connection breaks.
     pub fn into_bulk(mut self, token: &str) -> Result<BulkReader<impl Read + use<S>>, ClientError> {
-        self.call(&BulkOpen { token: token.to_owned() })?;
-        Ok(BulkReader::new(Cursor::new(self.wire.splitter.into_rest()).chain(self.wire.stream)))
+        self.call(&BulkOpen { token: Some(token.to_owned()), cat: None, keep: false })?;
+        Ok(BulkReader::new(self.wire))
+    }
+
+    /// Fetches bytes of a file over this connection, which then takes further calls: for whoever reads many of them.
+    /// The server must have said that it can, by [`BULK_KEEP`](crate::version::BULK_KEEP).
+    ///
+    /// # Errors
+    /// The server's error, or what broke.
+    pub fn fetch(&mut self, file: &SnapshotCat) -> Result<Vec<u8>, ClientError> {
+        self.call(&BulkOpen { token: None, cat: Some(file.clone()), keep: true })?;
+        // Whoever sends more than was asked for does not get more memory for it.
+        let most = file.length.and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX);
+        let (mut bytes, mut reader) = (Vec::new(), BulkReader::new(&mut self.wire));
+        let outcome = loop {
+            match reader.next_data() {
+                Ok(Some(piece)) => bytes.extend_from_slice(&piece[..piece.len().min(most - bytes.len())]),
+                Ok(None) => break Ok(bytes),
+                Err(error) => break Err(error),
+            }
+        };
+        // The server tells its own errors in an end frame; behind anything else it is not known where a line begins.
+        self.wire.is_cut = !matches!(outcome, Ok(_) | Err(BulkError::Remote(_)));
+        outcome.map_err(|error| match error {
+            BulkError::Io(error) => error.into(),
+            error => error.into(),
+        })
     }
 }
 
@@ -170,10 +195,30 @@ struct Wire<S> {
     stream: S,
     splitter: LineSplitter,
     last_id: u64,
+    /// Whether it broke off among frames, and is of no more use.
+    is_cut: bool,
+}
+
+/// Reads what comes behind the lines that were read.
+impl<S: Read> Read for Wire<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.splitter.begun_bytes() == 0 {
+            if buffer.len() >= READ_BYTES {
+                return self.stream.read(buffer);
+            }
+            let mut chunk = [0; READ_BYTES];
+            let length = self.stream.read(&mut chunk)?;
+            self.splitter.push(&chunk[..length]);
+        }
+        Ok(self.splitter.take_rest(buffer))
+    }
 }
 
 impl<S: Read + Write> Wire<S> {
     fn call(&mut self, method: &str, params: Value, events: &mut VecDeque<Event>) -> Result<Value, ClientError> {
+        if self.is_cut {
+            return Err(io::Error::from(io::ErrorKind::NotConnected).into());
+        }
         self.last_id += 1;
         let wanted = Id::from(self.last_id);
         let line = encode(&Message::Call { id: wanted.clone(), method: method.to_owned(), params })?;

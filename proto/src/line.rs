@@ -104,12 +104,9 @@ pub fn decode(line: &[u8]) -> Result<Message, Undecodable> {
         Ok(Value::Array(_)) => Err(invalid(Id::Null, "batches are not supported; write one message a line")),
         Ok(_) => Err(invalid(Id::Null, "a message must be a JSON object")),
         Err(error) => {
-            let error = RpcError::new(
-                ErrorKind::ParseError,
-                format!("the line is not JSON: {error}"),
-                "Send one JSON-RPC 2.0 message a line, in UTF-8.",
-            );
-            Err(Undecodable { id: Id::Null, error })
+            let problem = format!("the line is not JSON: {error}");
+            let advice = "Send one JSON-RPC 2.0 message a line, in UTF-8.";
+            Err(Undecodable { id: Id::Null, error: RpcError::new(ErrorKind::ParseError, problem, advice) })
         }
     }
 }
@@ -265,10 +262,16 @@ impl LineSplitter {
         }
     }
 
-    /// Returns what was pushed and not taken out as a line.
-    #[must_use]
-    pub fn into_rest(mut self) -> Vec<u8> {
-        self.buffer.split_off(self.start)
+    /// Moves what was pushed and not taken out as a line to a buffer, as much as fits, and returns how much that is.
+    pub fn take_rest(&mut self, buffer: &mut [u8]) -> usize {
+        let length = buffer.len().min(self.begun_bytes());
+        buffer[..length].copy_from_slice(&self.buffer[self.start..self.start + length]);
+        self.start += length;
+        self.scanned = self.start;
+        if self.begun_bytes() == 0 {
+            self.drop_taken();
+        }
+        length
     }
 
     fn wait_for_more(&mut self) -> Option<Result<&[u8], Undecodable>> {

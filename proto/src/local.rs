@@ -68,12 +68,14 @@ impl Client {
         self.patience = patience;
     }
 
-    /// Connects to the same daemon once more.
+    /// Connects to the same daemon once more; waits for it as [`Self::call`] does.
     ///
     /// # Errors
     /// What broke, or that nobody listens any more.
     pub fn another(&self) -> Result<Self, ClientError> {
-        Self::connect(std::slice::from_ref(&self.used), &self.name)
+        let connection = reopen(&self.used, &self.name, self.patience)?;
+        let (name, used) = (self.name.clone(), self.used.clone());
+        Ok(Self { name, used, others: Vec::new(), connection, patience: self.patience })
     }
 
     /// Returns the socket that is used, and whose it is.
@@ -100,10 +102,25 @@ impl Client {
     /// # Errors
     /// The daemon's error, or that it did not come back within [`PATIENCE`] or the time that was set.
     pub fn call<C: Call>(&mut self, params: &C) -> Result<C::Result, ClientError> {
-        match self.connection.call(params) {
+        self.again_if_lost(|connection| connection.call(params))
+    }
+
+    /// Fetches bytes of a file in a snapshot over this connection, once more if it breaks.
+    ///
+    /// # Errors
+    /// As [`Connection::fetch`].
+    pub fn fetch(&mut self, file: &SnapshotCat) -> Result<Vec<u8>, ClientError> {
+        self.again_if_lost(|connection| connection.fetch(file))
+    }
+
+    fn again_if_lost<T>(
+        &mut self,
+        ask: impl Fn(&mut LocalConnection) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        match ask(&mut self.connection) {
             Err(error) if error.is_lost() => {
                 self.connection = reopen(&self.used, &self.name, self.patience)?;
-                self.connection.call(params)
+                ask(&mut self.connection)
             }
             outcome => outcome,
         }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::answer::{BulkOpened, BulkToken, DaemonPaused, JobReasons, JobsSubmitted, PlanAdded};
+pub use crate::bulk::BulkOpen;
 use crate::event::{Cursor, Topic};
 use crate::job::{JobId, JobState, Priority};
 pub use crate::key::{KeyAdd, KeyChange, KeyList, KeyRemove};
@@ -189,6 +190,8 @@ params! {
         folder: Option<WirePath>,
         /// Also everything below it.
         recursive: bool,
+        /// Also their extended attributes.
+        attributes: bool,
         /// Which part.
         page: PageRequest,
     }
@@ -215,11 +218,6 @@ params! {
         offset: Option<u64>,
         /// Bytes to send at most; absent: all to the end.
         length: Option<u64>,
-    }
-    /// Turns this connection into the carrier of the bytes a token stands for.
-    BulkOpen {
-        /// The token; it works once.
-        token: String,
     }
     /// Asks for the targets.
     TargetList {

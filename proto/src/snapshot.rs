@@ -100,6 +100,41 @@ pub struct Entry {
     /// Where a symbolic link points.
     #[serde(default)]
     pub link_target: Option<WirePath>,
+    /// How many names it had, where the snapshot says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<u64>,
+    /// Its extended attributes, if they were asked for; none when they have more than [`ATTRIBUTES_BYTES_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<Attribute>,
+}
+
+/// Bytes that the extended attributes of an entry may have together: with more, a page could not be sent.
+pub const ATTRIBUTES_BYTES_MAX: usize = 256 * 1024;
+
+/// An extended attribute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Attribute {
+    /// Its name.
+    pub name: String,
+    /// Its value, in base64.
+    #[serde(with = "base64_value")]
+    #[schemars(with = "String")]
+    pub value: Vec<u8>,
+}
+
+/// A value as base64 text.
+mod base64_value {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(value))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
 }
 
 params! {

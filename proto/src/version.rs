@@ -11,6 +11,9 @@ pub const SUPPORTED: VersionRange = VersionRange { min: 1, max: 1 };
 /// The ability to make dry runs of backups.
 pub const BACKUP_DRY_RUN: &str = "backup_dry_run";
 
+/// The ability to send the bytes of one file after another on one connection, without tokens.
+pub const BULK_KEEP: &str = "bulk_keep";
+
 /// A range of protocol versions, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VersionRange {

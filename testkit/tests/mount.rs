@@ -9,7 +9,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 
@@ -94,17 +94,26 @@ fn the_folder_is_what_was_backed_up() {
         let mut tree = Tree::awkward(&source, Seed(5));
         let large = tree.random_file("large", 30 << 20);
         tree.sparse("holes", 40 << 20, &[3, 20 << 20]);
+        tree.hard_link(&large, "large too");
+        tree.xattr(&large, "user.mood", b"glad\0\xff");
         daemon.ctl(["backup".as_ref(), source.as_os_str()]);
         let mount = Mount::start(&daemon, &[]);
         assert_eq!(names(&mount.folder), ["hosts", "ids", "snapshots", "tags"]);
         let copy = inside(&mount.path("snapshots/latest"), &source);
         let compared = compare(&source, &copy, &Options::default());
-        // What a listing does not tell: further names of one file, attributes, holes and device numbers.
-        let untold = ["one file with", "attribute", "hole", "device", "blocks", "sparse"];
+        // What a listing does not tell: which names are of one file, holes and device numbers.
+        let untold = ["one file with", "hole", "device", "blocks", "sparse"];
         let wrong: Vec<_> = compared.differences.iter().map(ToString::to_string).collect();
         let wrong: Vec<_> = wrong.iter().filter(|line| !untold.iter().any(|word| line.contains(word))).collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
         assert!(compared.files > 20 && compared.bytes > 70_000_000, "{compared:?}");
+        let copied = inside(&mount.path("snapshots/latest"), &large);
+        assert_eq!(fs::metadata(&copied).unwrap().nlink(), 2);
+        let mut value = [0; 20];
+        let length = rustix::fs::getxattr(&copied, "user.mood", &mut value[..]).unwrap();
+        assert_eq!(&value[..length], b"glad\0\xff");
+        assert_eq!(rustix::fs::getxattr(&copied, "user.mood", &mut value[..3]), Err(Errno::RANGE));
+        assert_eq!(rustix::fs::getxattr(&copied, "user.none", &mut value[..]), Err(Errno::NODATA));
         random_reads(&large, &inside(&mount.path("snapshots/latest"), &large), 30 << 20);
     });
 }

@@ -41,7 +41,8 @@ impl Ls {
         let query = query(snapshot, &self.latest, &Base::of_process()?);
         let folder = self.folder.as_ref().map(|folder| WirePath::from_bytes(folder.as_bytes())).or(behind_colon);
         let recursive = self.recursive || folder.is_none();
-        let ask = |page| SnapshotLs { query: query.clone(), folder: folder.clone(), recursive, page };
+        let ask =
+            |page| SnapshotLs { query: query.clone(), folder: folder.clone(), recursive, attributes: false, page };
         session.stream(ask, entry_line)?;
         Ok(Exit::Success)
     }

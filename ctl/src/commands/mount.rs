@@ -8,6 +8,7 @@ use backup_proto::params::TargetList;
 use backup_proto::path::WirePath;
 use backup_proto::snapshot::Snapshot;
 use backup_proto::target::{Target, TargetState};
+use backup_proto::version::BULK_KEEP;
 use clap::Args;
 use serde_json::json;
 
@@ -43,6 +44,11 @@ pub(crate) struct Mount {
 
 impl Mount {
     pub(crate) fn run(&self, session: &mut Session) -> Result<Exit, Failure> {
+        let welcome = session.client.connection().welcome();
+        if !welcome.capabilities.iter().any(|ability| ability == BULK_KEEP) {
+            let problem = format!("{} is too old for this mount", welcome.server);
+            return Err(place::refused(problem, "Restart the daemon after the upgrade.".to_owned()));
+        }
         place::check_folder(&self.folder)?;
         mount::check_system()?;
         let (source, top) = self.source(session)?;

@@ -5,18 +5,18 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use backup_proto::snapshot::{Entry, EntryKind};
+use backup_proto::snapshot::{Attribute, Entry, EntryKind};
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
-    LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen,
+    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr,
     Request,
 };
 
 use super::inodes::Node;
-use super::tree::{Folder, Mounted, OpenFile, Trouble};
+use super::tree::{Folder, Mounted, Trouble};
 
 /// How long the system may remember what never changes.
 const FIXED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -28,36 +28,50 @@ const NAMES_FOR: Duration = Duration::from_secs(1);
 pub(super) struct Fuse {
     mounted: Mounted,
     last_handle: AtomicU64,
-    files: Mutex<HashMap<u64, Arc<OpenFile>>>,
     folders: Mutex<HashMap<u64, Folder>>,
 }
 
 impl Fuse {
     pub(super) fn new(mounted: Mounted) -> Self {
-        Self { mounted, last_handle: AtomicU64::new(0), files: Mutex::default(), folders: Mutex::default() }
-    }
-
-    fn handle(&self) -> u64 {
-        self.last_handle.fetch_add(1, Ordering::Relaxed) + 1
+        Self { mounted, last_handle: AtomicU64::new(0), folders: Mutex::default() }
     }
 
     fn open_folder(&self, folder: u64) -> Result<(u64, FopenFlags), Trouble> {
         let items = self.mounted.list(folder)?;
         let node = self.mounted.node(folder)?;
-        let handle = self.handle();
+        let handle = self.last_handle.fetch_add(1, Ordering::Relaxed) + 1;
         lock(&self.folders).insert(handle, items);
         let is_lasting = matches!(*node, Node::Entry(..) | Node::Top(_));
         let lasting = FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE;
         Ok((handle, if is_lasting { lasting } else { FopenFlags::empty() }))
     }
 
-    fn list(&self, folder: u64, handle: u64, offset: u64, reply: &mut ReplyDirectory) -> Result<(), Trouble> {
+    /// Lists a folder from some place on, with all that is known of each entry; what is listed counts as looked at.
+    fn list(
+        &self,
+        request: &Request,
+        folder: u64,
+        handle: u64,
+        offset: u64,
+        reply: &mut ReplyDirectoryPlus,
+    ) -> Result<(), Trouble> {
         let items = lock(&self.folders).get(&handle).cloned().ok_or(Trouble::NotFound)?;
-        let dots = [(folder, FileType::Directory, &b"."[..]), (folder, FileType::Directory, b"..")];
-        let rest = items.iter().map(|item| (item.number, kind(&item.node), item.name.as_slice()));
+        let own = self.mounted.node(folder)?;
+        let mut add = |at: usize, number: u64, name: &[u8], node: &Node| {
+            let (name, attributes) = (OsStr::from_bytes(name), attributes(number, node, request));
+            reply.add(INodeNo(number), at as u64 + 1, name, &time_to_live(node), &attributes, Generation(0))
+        };
+        let dots: [&[u8]; 2] = [b".", b".."];
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-        for (at, (number, kind, name)) in dots.into_iter().chain(rest).enumerate().skip(skip) {
-            if reply.add(INodeNo(number), at as u64 + 1, kind, OsStr::from_bytes(name)) {
+        for (at, name) in dots.into_iter().enumerate().skip(skip) {
+            if add(at, folder, name, &own) {
+                return Ok(());
+            }
+        }
+        for (at, item) in items.iter().enumerate().skip(skip.saturating_sub(dots.len())) {
+            let number = self.mounted.look_at(folder, item);
+            if add(at + dots.len(), number, &item.name, &item.node) {
+                self.mounted.forget(number, 1);
                 break;
             }
         }
@@ -67,8 +81,12 @@ impl Fuse {
 
 impl Filesystem for Fuse {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // Without it only one name of a folder is looked up at a time.
-        let _ = config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS);
+        // Without the first, only one name of a folder is looked up at a time. A list tells all of each entry, which is then
+        // not asked for by itself, and where a link leads is asked once.
+        for wanted in [InitFlags::FUSE_PARALLEL_DIROPS, InitFlags::FUSE_DO_READDIRPLUS, InitFlags::FUSE_CACHE_SYMLINKS]
+        {
+            let _ = config.add_capabilities(wanted);
+        }
         Ok(())
     }
 
@@ -102,51 +120,27 @@ impl Filesystem for Fuse {
         }
     }
 
-    fn open(&self, _: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        if flags.acc_mode() != OpenAccMode::O_RDONLY {
-            return reply.error(Errno::EROFS);
-        }
-        match self.mounted.open(number.0) {
-            Ok(file) => {
-                let handle = self.handle();
-                lock(&self.files).insert(handle, Arc::new(file));
-                reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH);
-            }
-            Err(trouble) => reply.error(number_of(trouble)),
-        }
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        // Says that files are not opened here: the system does not ask again, and keeps what it has read of each.
+        reply.error(Errno::ENOSYS);
     }
 
     fn read(
         &self,
         _: &Request,
-        _: INodeNo,
-        handle: FileHandle,
+        number: INodeNo,
+        _: FileHandle,
         offset: u64,
         size: u32,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let Some(file) = lock(&self.files).get(&handle.0).cloned() else { return reply.error(Errno::EBADF) };
         let mut reply = Some(reply);
         let mut answer = |bytes: &[u8]| reply.take().into_iter().for_each(|reply| reply.data(bytes));
-        if let Err(trouble) = self.mounted.read(&file, offset, size, &mut answer) {
+        if let Err(trouble) = self.mounted.read(number.0, offset, size, &mut answer) {
             reply.into_iter().for_each(|reply| reply.error(number_of(trouble)));
         }
-    }
-
-    fn release(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        handle: FileHandle,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        _: bool,
-        reply: ReplyEmpty,
-    ) {
-        lock(&self.files).remove(&handle.0);
-        reply.ok();
     }
 
     fn opendir(&self, _: &Request, number: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -156,8 +150,15 @@ impl Filesystem for Fuse {
         }
     }
 
-    fn readdir(&self, _: &Request, number: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        match self.list(number.0, handle.0, offset, &mut reply) {
+    fn readdirplus(
+        &self,
+        request: &Request,
+        number: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        match self.list(request, number.0, handle.0, offset, &mut reply) {
             Ok(()) => reply.ok(),
             Err(trouble) => reply.error(number_of(trouble)),
         }
@@ -166,6 +167,41 @@ impl Filesystem for Fuse {
     fn releasedir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
         lock(&self.folders).remove(&handle.0);
         reply.ok();
+    }
+
+    fn getxattr(&self, _: &Request, number: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let node = self.mounted.node(number.0);
+        match node.as_deref().map(|node| extended(node).iter().find(|one| OsStr::new(&one.name) == name)) {
+            Ok(Some(attribute)) => answer(reply, size, &attribute.value),
+            Ok(None) => reply.error(Errno::NO_XATTR),
+            Err(trouble) => reply.error(number_of(*trouble)),
+        }
+    }
+
+    fn listxattr(&self, _: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
+        match self.mounted.node(number.0) {
+            Ok(node) => {
+                let names = extended(&node).iter().flat_map(|one| [one.name.as_bytes(), b"\0"]);
+                answer(reply, size, &names.collect::<Vec<_>>().concat());
+            }
+            Err(trouble) => reply.error(number_of(trouble)),
+        }
+    }
+}
+
+fn extended(node: &Node) -> &[Attribute] {
+    match node {
+        Node::Entry(_, entry) => &entry.attributes,
+        Node::Names(_) | Node::Top(_) | Node::Link(_) => &[],
+    }
+}
+
+/// Answers with bytes, or with how many there are if no room is given for them.
+fn answer(reply: ReplyXattr, room: u32, bytes: &[u8]) {
+    match u32::try_from(bytes.len()) {
+        Ok(length) if room == 0 => reply.size(length),
+        Ok(length) if length <= room => reply.data(bytes),
+        _ => reply.error(Errno::ERANGE),
     }
 }
 
@@ -222,13 +258,22 @@ fn attributes(number: u64, node: &Node, request: &Request) -> FileAttr {
         crtime: time,
         kind: kind(node),
         perm: u16::try_from(mode & 0o7777).unwrap_or(0),
-        // How many folders are in one is not known: with 1, nobody relies on it.
-        nlink: 1,
+        nlink: links(node),
         uid,
         gid,
         rdev: 0,
         blksize: 4096,
         flags: 0,
+    }
+}
+
+fn links(node: &Node) -> u32 {
+    match node {
+        Node::Entry(_, entry) if entry.kind != EntryKind::Folder => {
+            entry.links.map_or(1, |links| u32::try_from(links).unwrap_or(u32::MAX))
+        }
+        // How many folders are in one is not known: with 1, nobody relies on it.
+        _ => 1,
     }
 }
 

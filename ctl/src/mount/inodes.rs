@@ -23,10 +23,12 @@ pub(crate) enum Node {
 }
 
 impl Node {
-    fn snapshot(&self) -> Option<&str> {
+    /// Returns where a name leads: another time it may be somewhere else.
+    fn leads_to(&self) -> Option<&str> {
         match self {
             Self::Top(snapshot) | Self::Entry(snapshot, _) => Some(&snapshot.id),
-            Self::Names(_) | Self::Link(_) => None,
+            Self::Link(to) => Some(to),
+            Self::Names(_) => None,
         }
     }
 }
@@ -43,9 +45,9 @@ pub(crate) struct Item {
 impl Item {
     /// Makes an item of the folder with this number.
     pub(crate) fn new(folder: u64, name: Vec<u8>, node: Node) -> Self {
-        // The same name may stand for another snapshot later, of which the system must not show what it remembers.
+        // The same name may lead elsewhere later, and then the system must not show what it remembers.
         let mut hasher = DefaultHasher::new();
-        (folder, node.snapshot(), &name).hash(&mut hasher);
+        (folder, node.leads_to(), &name).hash(&mut hasher);
         Self { name, number: hasher.finish().max(TOP + 1), node: Arc::new(node) }
     }
 }
@@ -111,7 +113,7 @@ impl Inodes {
 
 impl Inode {
     fn is(&self, folder: u64, item: &Item) -> bool {
-        self.folder == folder && self.name == item.name && self.node.snapshot() == item.node.snapshot()
+        self.folder == folder && self.name == item.name && self.node.leads_to() == item.node.leads_to()
     }
 }
 

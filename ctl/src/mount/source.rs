@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use backup_proto::bulk::BulkError;
 use backup_proto::client::ClientError;
 use backup_proto::error::ErrorKind;
 use backup_proto::local::Client;
@@ -22,15 +21,17 @@ const TRIES: u32 = 5;
 /// The way to the daemon, and whose snapshots are asked for.
 #[derive(Debug)]
 pub(crate) struct Source {
-    client: Mutex<Client>,
+    client: Client,
+    /// Further connections, of which each carries one question after another: as many as were asked at a time.
+    idle: Mutex<Vec<Client>>,
     target: Option<String>,
 }
 
 impl Source {
-    /// Uses a connection, for the snapshots of one target or of all.
+    /// Uses the daemon that a client has found, for the snapshots of one target or of all.
     pub(crate) fn new(mut client: Client, target: Option<String>) -> Self {
         client.set_patience(PATIENCE);
-        Self { client: Mutex::new(client), target }
+        Self { client, idle: Mutex::default(), target }
     }
 
     /// Returns the snapshots, the oldest first.
@@ -44,11 +45,17 @@ impl Source {
     /// Returns what is in a folder of a snapshot.
     pub(crate) fn folder(&self, snapshot: &Snapshot, folder: &WirePath) -> Result<Vec<Entry>, ClientError> {
         let query = query(snapshot);
-        let ask = |page| SnapshotLs { query: query.clone(), folder: Some(folder.clone()), recursive: false, page };
+        let ask = |page| SnapshotLs {
+            query: query.clone(),
+            folder: Some(folder.clone()),
+            recursive: false,
+            attributes: true,
+            page,
+        };
         self.all(ask)
     }
 
-    /// Reads bytes of a file in a snapshot; fewer at its end. No connection stays open behind it.
+    /// Reads bytes of a file in a snapshot; fewer at its end.
     pub(crate) fn read(
         &self,
         snapshot: &Snapshot,
@@ -60,17 +67,7 @@ impl Source {
         let params = SnapshotCat { query, file, offset: Some(offset), length: Some(length) };
         let mut tries = 1;
         loop {
-            let read = self.client().cat(&params);
-            let outcome = read.and_then(|mut reader| {
-                let mut bytes = Vec::new();
-                while let Some(piece) = reader.next_data()? {
-                    // Whoever sends more than was asked for does not get more memory for it.
-                    let room = usize::try_from(length).unwrap_or(usize::MAX) - bytes.len();
-                    bytes.extend_from_slice(&piece[..piece.len().min(room)]);
-                }
-                Ok(bytes)
-            });
-            match outcome {
+            match self.ask(|client| client.fetch(&params)) {
                 Err(error) if tries < TRIES && may_pass(&error) => {
                     std::thread::sleep(Duration::from_millis(50) * tries);
                     tries += 1;
@@ -87,7 +84,7 @@ impl Source {
         let (mut items, mut after) = (Vec::new(), None);
         loop {
             let params = ask(PageRequest { limit: Some(PAGE_ITEMS_MAX), after });
-            let page = self.client().call(&params)?;
+            let page = self.ask(|client| client.call(&params))?;
             items.extend(page.items);
             match page.next {
                 Some(next) => after = Some(next),
@@ -96,9 +93,18 @@ impl Source {
         }
     }
 
-    fn client(&self) -> MutexGuard<'_, Client> {
-        // A call that a panic cut short leaves a connection whose next call fails, and is then made anew.
-        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Asks on a connection that nobody else uses now; one that broke is made anew by the next question.
+    fn ask<T>(&self, ask: impl FnOnce(&mut Client) -> Result<T, ClientError>) -> Result<T, ClientError> {
+        let idle = self.idle().pop();
+        let mut client = idle.map_or_else(|| self.client.another(), Ok)?;
+        let outcome = ask(&mut client);
+        self.idle().push(client);
+        outcome
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Client>> {
+        // Connections are put in and taken out whole.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,8 +116,13 @@ fn query(snapshot: &Snapshot) -> SnapshotQuery {
 /// Says whether the same may work in a moment: too much is asked of the daemon, or it was started again in between.
 fn may_pass(error: &ClientError) -> bool {
     match error {
-        ClientError::Lost(_) | ClientError::Bulk(BulkError::Io(_)) => true,
-        ClientError::Remote(error) => matches!(error.data.kind, ErrorKind::Busy | ErrorKind::TokenInvalid),
+        ClientError::Lost(_) => true,
+        ClientError::Remote(error) => error.data.kind == ErrorKind::Busy,
         _ => false,
     }
+}
+
+/// Says whether the daemon does not answer at all.
+pub(crate) fn is_away(error: &ClientError) -> bool {
+    matches!(error, ClientError::NoDaemon { .. } | ClientError::Lost(_))
 }

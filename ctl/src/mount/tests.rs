@@ -1,8 +1,11 @@
 //! What is mounted, with the real daemon and without FUSE.
 
 use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::{io, thread};
 
 use backup_proto::endpoint::{Candidate, Owner};
 use backup_proto::local::Client;
@@ -18,6 +21,31 @@ struct Scene {
     daemon: Daemon,
     mounted: Mounted,
     said: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+/// Makes a socket that leads to another, and counts the connections through it.
+fn counted(from: &Path, to: &Path) -> Arc<AtomicUsize> {
+    let (listener, to) = (UnixListener::bind(from).unwrap(), to.to_owned());
+    let count = Arc::<AtomicUsize>::default();
+    let counting = Arc::clone(&count);
+    let pass = |mut from: UnixStream, mut to: UnixStream| {
+        thread::spawn(move || {
+            let _ = io::copy(&mut from, &mut to);
+            let _ = to.shutdown(std::net::Shutdown::Both);
+            let _ = from.shutdown(std::net::Shutdown::Both);
+        });
+    };
+    thread::spawn(move || {
+        for ours in listener.incoming().map_while(Result::ok) {
+            counting.fetch_add(1, Ordering::SeqCst);
+            // Without a daemon the caller finds its connection closed.
+            let Ok(theirs) = UnixStream::connect(&to) else { continue };
+            pass(ours.try_clone().unwrap(), theirs.try_clone().unwrap());
+            pass(theirs, ours);
+        }
+    });
+    count
 }
 
 impl Scene {
@@ -25,13 +53,15 @@ impl Scene {
         let daemon = Daemon::start();
         fs::create_dir(daemon.home().join("tree")).unwrap();
         fill(&daemon.home().join("tree"));
-        let candidate = Candidate { socket: daemon.socket(), owner: Owner::User };
+        let way = daemon.home().join("way");
+        let connections = counted(&way, &daemon.socket());
+        let candidate = Candidate { socket: way, owner: Owner::User };
         let client = Client::connect(&[candidate], "a test").unwrap();
         let said = Arc::<Mutex<Vec<String>>>::default();
         let heard = Arc::clone(&said);
         let say = Box::new(move |line: &str| heard.lock().unwrap().push(line.to_owned()));
         let mounted = Mounted::new(Source::new(client, None), Top::Names(TimeZone::UTC), say);
-        let scene = Self { daemon, mounted, said };
+        let scene = Self { daemon, mounted, said, connections };
         scene.back_up();
         scene
     }
@@ -74,7 +104,7 @@ fn names_lead_to_entries_and_wrong_ones_to_nothing() {
     assert_eq!(scene.mounted.look_up(tree, b"none").unwrap_err(), Trouble::NotFound);
     assert_eq!(scene.mounted.list(file).unwrap_err(), Trouble::NoFolder);
     let (folder, _) = scene.mounted.look_up(tree, b"folder").unwrap();
-    assert_eq!(scene.mounted.open(folder).err(), Some(Trouble::NoFile));
+    assert_eq!(scene.mounted.read(folder, 0, 9, <[u8]>::to_vec), Err(Trouble::NoFile));
     scene.mounted.forget(file, 1);
     assert_eq!(scene.mounted.node(file).unwrap_err(), Trouble::NotFound);
     assert_eq!(scene.mounted.look_up(tree, b"file").unwrap().0, file, "it has the same number again");
@@ -96,8 +126,7 @@ fn every_part_of_a_file_is_what_lies_there_in_the_file() {
     let contents = Seed(12).random().bytes(9 << 20);
     let scene = Scene::new(|tree| fs::write(tree.join("file"), &contents).unwrap());
     let file = scene.mounted.look_up(scene.tree(), b"file").unwrap().0;
-    let file = scene.mounted.open(file).unwrap();
-    let read = |at: u64, length: u32| scene.mounted.read(&file, at, length, <[u8]>::to_vec).unwrap();
+    let read = |at: u64, length: u32| scene.mounted.read(file, at, length, <[u8]>::to_vec).unwrap();
     let on: Vec<u8> = (0..90).flat_map(|piece| read(piece * 100_000, 100_000)).collect();
     assert!(on == contents[..9_000_000]);
     let mut random = Seed::of_test("backupctl", "every_part_of_a_file").random();
@@ -114,11 +143,26 @@ fn a_daemon_that_is_away_is_said_once_and_found_again() {
     let file = scene.mounted.look_up(scene.tree(), b"file").unwrap().0;
     scene.daemon.kill();
     for _ in 0..2 {
-        let open = scene.mounted.open(file).unwrap();
-        assert_eq!(scene.mounted.read(&open, 0, 9, <[u8]>::to_vec), Err(Trouble::Failed));
+        assert_eq!(scene.mounted.read(file, 0, 9, <[u8]>::to_vec), Err(Trouble::Failed));
     }
     assert_eq!(scene.said.lock().unwrap().len(), 1);
     scene.daemon.launch();
-    let open = scene.mounted.open(file).unwrap();
-    assert_eq!(scene.mounted.read(&open, 0, 9, <[u8]>::to_vec), Ok(b"contents".to_vec()));
+    assert_eq!(scene.mounted.read(file, 0, 9, <[u8]>::to_vec), Ok(b"contents".to_vec()));
+}
+
+#[test]
+fn many_files_are_read_over_one_connection() {
+    let scene = Scene::new(|tree| {
+        for number in 0..200 {
+            fs::write(tree.join(format!("file {number}")), format!("contents {number}")).unwrap();
+        }
+    });
+    let tree = scene.tree();
+    for number in 0..200 {
+        let (file, _) = scene.mounted.look_up(tree, format!("file {number}").as_bytes()).unwrap();
+        let contents = scene.mounted.read(file, 0, 4096, <[u8]>::to_vec).unwrap();
+        assert_eq!(contents, format!("contents {number}").into_bytes());
+    }
+    // That of the client itself, and one more.
+    assert_eq!(scene.connections.load(Ordering::SeqCst), 2);
 }

@@ -1,20 +1,20 @@
 //! The folder that is mounted: what is in it, found and read when somebody asks.
 
-use std::collections::{HashSet, VecDeque};
-use std::ops::Range;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backup_proto::bulk::BulkError;
 use backup_proto::client::ClientError;
 use backup_proto::error::ErrorKind;
 use backup_proto::path::WirePath;
-use backup_proto::snapshot::{Entry, EntryKind, Snapshot};
+use backup_proto::snapshot::{EntryKind, Snapshot};
 use jiff::tz::TimeZone;
 
 use super::inodes::{Inodes, Item, Node};
 use super::layout::{Name, Names, names};
-use super::source::Source;
-use super::window::{Room, Window};
+use super::recent::Recent;
+use super::source::{Source, is_away};
+use super::windows::{Fetch, Windows};
 use super::{LIST_AGE_MAX, LISTED_FOLDERS_MIN, LISTED_MAX, WINDOW_BYTES_ALL};
 
 /// Things that went wrong that are remembered, so that each is said once.
@@ -47,25 +47,18 @@ pub(crate) type Say = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Snapshots as a folder.
 pub(crate) struct Mounted {
-    source: Source,
+    source: Arc<Source>,
     top: Top,
     say: Say,
     names: Arc<Mutex<Option<Arc<Names>>>>,
     inodes: Mutex<Inodes>,
-    folders: Mutex<VecDeque<(u64, Folder)>>,
-    room: Arc<Room>,
+    folders: Mutex<Recent<Folder>>,
+    windows: Windows,
     said: Mutex<HashSet<WirePath>>,
 }
 
 /// What is in a folder, in the order of names.
 pub(crate) type Folder = Arc<Vec<Item>>;
-
-/// A file that is open.
-pub(crate) struct OpenFile {
-    snapshot: Arc<Snapshot>,
-    entry: Entry,
-    window: Mutex<Window>,
-}
 
 impl Mounted {
     pub(crate) fn new(source: Source, top: Top, say: Say) -> Self {
@@ -74,13 +67,13 @@ impl Mounted {
             Top::Snapshot(snapshot) => Node::Top(Arc::clone(snapshot)),
         };
         Self {
-            source,
+            source: Arc::new(source),
             top,
             say,
             names: Arc::default(),
             inodes: Mutex::new(Inodes::new(node)),
             folders: Mutex::default(),
-            room: Room::new(WINDOW_BYTES_ALL),
+            windows: Windows::new(WINDOW_BYTES_ALL),
             said: Mutex::default(),
         }
     }
@@ -94,8 +87,12 @@ impl Mounted {
     pub(crate) fn look_up(&self, folder: u64, name: &[u8]) -> Result<(u64, Arc<Node>), Trouble> {
         let items = self.list(folder)?;
         let at = items.binary_search_by(|item| item.name.as_slice().cmp(name)).map_err(|_| Trouble::NotFound)?;
-        let item = &items[at];
-        Ok((lock(&self.inodes).enter(folder, item), Arc::clone(&item.node)))
+        Ok((self.look_at(folder, &items[at]), Arc::clone(&items[at].node)))
+    }
+
+    /// Counts one look at something in a folder; returns its number.
+    pub(crate) fn look_at(&self, folder: u64, item: &Item) -> u64 {
+        lock(&self.inodes).enter(folder, item)
     }
 
     /// Takes looks at something back.
@@ -115,54 +112,31 @@ impl Mounted {
         }
     }
 
-    /// Opens a file for reading.
-    pub(crate) fn open(&self, file: u64) -> Result<OpenFile, Trouble> {
-        match &*self.node(file)? {
-            Node::Entry(snapshot, entry) if entry.kind == EntryKind::File => Ok(OpenFile {
-                snapshot: Arc::clone(snapshot),
-                entry: entry.clone(),
-                window: Mutex::new(Window::new(Arc::clone(&self.room))),
-            }),
-            _ => Err(Trouble::NoFile),
-        }
-    }
-
-    /// Reads from an open file and hands out what was read: fewer bytes at its end.
+    /// Reads from a file and hands out what was read: fewer bytes at its end.
     pub(crate) fn read<T>(
         &self,
-        file: &OpenFile,
+        number: u64,
         offset: u64,
         length: u32,
         take: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, Trouble> {
-        let size = file.entry.size_bytes;
+        let node = self.node(number)?;
+        let entry = match &*node {
+            Node::Entry(_, entry) if entry.kind == EntryKind::File => entry,
+            _ => return Err(Trouble::NoFile),
+        };
+        let size = entry.size_bytes;
         let wanted = offset.min(size)..offset.saturating_add(length.into()).min(size);
-        let mut window = lock(&file.window);
         if wanted.is_empty() {
             return Ok(take(&[]));
         }
-        if let Some(bytes) = window.get(&wanted) {
-            return Ok(take(bytes));
-        }
-        let plan = window.plan(&wanted, size);
-        if window.make_room(&plan) {
-            match self.fetch(file, &plan.ask) {
-                // A file may end before its size says; what is missing must not be taken for a hole in the window.
-                Ok(bytes) if bytes.len() as u64 == plan.ask.end - plan.ask.start => {
-                    window.put(&plan, bytes);
-                    return Ok(take(window.get(&wanted).unwrap_or_default()));
-                }
-                Err(error) if is_away(&error) => return Err(self.failed(&file.entry.path, &error)),
-                _ => window.clear(),
-            }
-        }
-        // There is no room, or what was asked for beside it is damaged.
-        let bytes = self.fetch(file, &wanted).map_err(|error| self.failed(&file.entry.path, &error))?;
-        Ok(take(&bytes))
-    }
-
-    fn fetch(&self, file: &OpenFile, range: &Range<u64>) -> Result<Vec<u8>, ClientError> {
-        self.source.read(&file.snapshot, &file.entry.path, range.start, range.end - range.start)
+        let (source, asked) = (Arc::clone(&self.source), Arc::clone(&node));
+        let fetch: Fetch = Arc::new(move |range| match &*asked {
+            Node::Entry(snapshot, entry) => source.read(snapshot, &entry.path, range.start, range.end - range.start),
+            _ => Ok(Vec::new()),
+        });
+        let read = self.windows.read(number, &wanted, size, &fetch, take);
+        read.map_err(|error| self.failed(&entry.path, &error))
     }
 
     fn list_names(&self, folder: u64, path: &[String]) -> Result<Folder, Trouble> {
@@ -211,7 +185,8 @@ impl Mounted {
     }
 
     fn list_entries(&self, folder: u64, snapshot: &Arc<Snapshot>, path: &WirePath) -> Result<Folder, Trouble> {
-        if let Some(known) = self.remembered(folder) {
+        let known = lock(&self.folders).get(folder);
+        if let Some(known) = known {
             return Ok(known);
         }
         let entries = self.source.folder(snapshot, path).map_err(|error| self.failed(path, &error))?;
@@ -228,23 +203,13 @@ impl Mounted {
         Ok(items)
     }
 
-    fn remembered(&self, folder: u64) -> Option<Folder> {
-        let mut folders = lock(&self.folders);
-        let at = folders.iter().rposition(|(other, _)| *other == folder)?;
-        let found = folders.remove(at)?;
-        let items = Arc::clone(&found.1);
-        folders.push_back(found);
-        Some(items)
-    }
-
     fn remember(&self, folder: u64, items: &Folder) {
         let mut folders = lock(&self.folders);
-        folders.retain(|(other, _)| *other != folder);
-        folders.push_back((folder, Arc::clone(items)));
+        folders.put(folder, Arc::clone(items));
         // An empty folder takes a little as well.
-        let mut sum: usize = folders.iter().map(|(_, items)| items.len() + 1).sum();
+        let mut sum: usize = folders.iter().map(|items| items.len() + 1).sum();
         while sum > LISTED_MAX && folders.len() > LISTED_FOLDERS_MIN {
-            let Some((_, oldest)) = folders.pop_front() else { break };
+            let Some((_, oldest)) = folders.take_oldest() else { break };
             sum -= oldest.len() + 1;
         }
     }
@@ -269,9 +234,4 @@ impl Mounted {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each change is whole, or a window that is read anew: a panic elsewhere leaves nothing that is wrong.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Says whether the daemon does not answer at all.
-fn is_away(error: &ClientError) -> bool {
-    matches!(error, ClientError::NoDaemon { .. } | ClientError::Lost(_) | ClientError::Bulk(BulkError::Io(_)))
 }

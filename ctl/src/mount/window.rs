@@ -79,15 +79,23 @@ impl Window {
         Plan { ask: end..until, keep, step }
     }
 
-    /// Makes room for a plan; without room nothing stays in memory, and no more than what is wanted is asked for.
+    /// Says what to ask for beside what is in memory while that is read from some place on; nothing if the file is not
+    /// read from one end to the other.
+    pub(crate) fn plan_ahead(&self, position: u64, size: u64) -> Option<Plan> {
+        let end = self.end();
+        if self.step == WINDOW_BYTES_FIRST || end >= size {
+            return None;
+        }
+        let step = (self.step * 2).min(WINDOW_BYTES_MAX);
+        let keep = position.saturating_sub(WINDOW_BYTES_BEHIND as u64).max(self.start);
+        Some(Plan { ask: end..end.saturating_add(step as u64).min(size), keep, step })
+    }
+
+    /// Makes room for a plan, beside what is to be kept; says no if there is not as much left.
     pub(crate) fn make_room(&mut self, plan: &Plan) -> bool {
         let kept = self.end().saturating_sub(plan.keep);
         let wanted = usize::try_from(plan.ask.end - plan.ask.start + kept).unwrap_or(usize::MAX);
-        let has_room = self.room.exchange(&mut self.taken, wanted);
-        if !has_room {
-            self.clear();
-        }
-        has_room
+        self.room.exchange(&mut self.taken, wanted)
     }
 
     /// Takes the bytes that a plan asked for; there may be fewer.
@@ -139,6 +147,7 @@ mod tests {
         let plan = window.plan(&wanted, SIZE);
         assert!(plan.ask.end <= SIZE && plan.ask.start <= wanted.start && wanted.end <= plan.ask.end);
         if !window.make_room(&plan) {
+            window.clear();
             return wanted.end - wanted.start;
         }
         window.put(&plan, plan.ask.clone().map(byte).collect());
@@ -178,6 +187,22 @@ mod tests {
             assert_eq!(read(&mut window, at..at + 100), FIRST);
         }
         assert_eq!(read(&mut window, SIZE - 10..SIZE), 10, "no further than the end");
+    }
+
+    #[test]
+    fn what_is_asked_for_ahead_comes_behind_what_is_there_and_only_of_a_file_that_is_read_on() {
+        let mut window = Window::new(Room::new(usize::MAX));
+        read(&mut window, 0..FIRST);
+        assert_eq!(window.plan_ahead(0, SIZE), None, "it was read once");
+        read(&mut window, FIRST..2 * FIRST);
+        let plan = window.plan_ahead(2 * FIRST, SIZE).unwrap();
+        assert_eq!(plan.ask, 3 * FIRST..7 * FIRST);
+        assert!(window.make_room(&plan));
+        window.put(&plan, plan.ask.clone().map(byte).collect());
+        assert_eq!(read(&mut window, 2 * FIRST..7 * FIRST), 0, "all of it is there");
+        assert_eq!(window.plan_ahead(0, 7 * FIRST), None, "there is no more");
+        read(&mut window, 50 << 20..(50 << 20) + 10);
+        assert_eq!(window.plan_ahead(50 << 20, SIZE), None, "it jumped");
     }
 
     #[test]

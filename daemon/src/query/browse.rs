@@ -11,7 +11,7 @@ use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::page::{Page, PageBuilder, PageRequest};
 use backup_proto::params::{SnapshotCat, SnapshotDiff, SnapshotLs};
 use backup_proto::path::WirePath;
-use backup_proto::snapshot::{Change, ChangeKind, Entry, EntryKind};
+use backup_proto::snapshot::{ATTRIBUTES_BYTES_MAX, Attribute, Change, ChangeKind, Entry, EntryKind};
 use backup_proto::spec::SnapshotQuery;
 
 use super::walk::walk_after;
@@ -25,7 +25,10 @@ pub(super) fn ls(params: &SnapshotLs, context: &Context) -> Result<Page<Entry>, 
     let after =
         params.page.after.as_deref().map(|after| hex::decode(after).map_err(|_| no_position(after))).transpose()?;
     let mut builder = PageBuilder::new(&params.page);
-    let mut each = |path: &[u8], node: &Node| go_on(builder.push(hex::encode(path), entry(path, node)));
+    let mut each = |path: &[u8], node: &Node| {
+        let attributes = if params.attributes { attributes(node) } else { Vec::new() };
+        go_on(builder.push(hex::encode(path), Entry { attributes, ..entry(path, node) }))
+    };
     let FoundSnapshot { repository, id, .. } = &found;
     walk_after(repository, id, folder, params.recursive, after.as_deref(), &mut each)
         .map_err(|error| inside(&error))?;
@@ -122,7 +125,17 @@ pub(super) fn entry(path: &[u8], node: &Node) -> Entry {
         size_bytes: node.size,
         modified: node.mtime,
         link_target: (node.kind == NodeKind::Symlink).then(|| WirePath::from_bytes(link_target)),
+        links: (node.links > 0).then_some(node.links),
+        attributes: Vec::new(),
     }
+}
+
+fn attributes(node: &Node) -> Vec<Attribute> {
+    let all = || node.extended_attributes.iter();
+    if all().map(|one| one.name.len() + one.value.len()).sum::<usize>() > ATTRIBUTES_BYTES_MAX {
+        return Vec::new();
+    }
+    all().map(|one| Attribute { name: one.name.clone(), value: one.value.clone() }).collect()
 }
 
 /// Makes a mode, whose width differs among systems, a number of the wire.

@@ -199,5 +199,7 @@ fn top(path: &[u8]) -> Entry {
         size_bytes: 0,
         modified: None,
         link_target: None,
+        links: None,
+        attributes: Vec::new(),
     }
 }

@@ -1,14 +1,14 @@
-//! Bulk connections: a one-use token on the first connection, the bytes on a second.
+//! Bulk connections: bytes of files in frames, for a one-use token from another connection or for the request itself.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use backup_proto::bulk::BulkWriter;
+use backup_proto::bulk::{BulkWriter, FRAME_BYTES_MAX};
 use backup_proto::error::{ErrorKind, RpcError};
-use backup_proto::params::{BulkToken, SnapshotCat};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use backup_proto::params::{BulkOpen, BulkToken, SnapshotCat};
+use tokio::io::AsyncWrite;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Server;
@@ -38,6 +38,8 @@ struct Grant {
 #[derive(Debug)]
 pub(super) struct Delivery {
     what: SnapshotCat,
+    /// Whether the connection takes calls again behind it.
+    pub(super) keeps: bool,
     _thread: OwnedSemaphorePermit,
 }
 
@@ -80,53 +82,66 @@ impl Tokens {
     }
 }
 
-/// Takes a token back for a connection that is to carry what it stands for.
-pub(super) fn redeem(server: &Server, caller: Caller, token: &str) -> Result<Delivery, RpcError> {
+/// Finds what a connection is to carry, and a thread for it.
+pub(super) fn begin(server: &Server, caller: Caller, params: &BulkOpen) -> Result<Delivery, RpcError> {
     // The thread first: a token that could not be used now is good for another try.
     let thread = Arc::clone(&server.shared.bulk).try_acquire_owned().map_err(|_| {
         let message = "too many bulk connections are open";
         RpcError::new(ErrorKind::Busy, message, "End some of them, then try again with the same token.")
     })?;
-    let what = server.shared.tokens.redeem(caller, token, server.context.clock.now())?;
-    Ok(Delivery { what, _thread: thread })
+    let what = match (&params.token, &params.cat) {
+        (Some(token), None) => server.shared.tokens.redeem(caller, token, server.context.clock.now())?,
+        (None, Some(cat)) => cat.clone(),
+        _ => {
+            let message = "`bulk.open` takes exactly one of `token` and `cat`";
+            return Err(RpcError::new(ErrorKind::InvalidParams, message, "Give one of them."));
+        }
+    };
+    Ok(Delivery { what, keeps: params.keep, _thread: thread })
 }
 
-/// Writes the frames of what a token stood for.
-pub(super) async fn send<W: AsyncWrite + Unpin>(mut output: W, context: Arc<Context>, delivery: Delivery) {
-    let Delivery { what, _thread } = delivery;
+/// Writes the frames of a delivery; false when the reader is gone.
+pub(super) async fn send<W: AsyncWrite + Unpin>(output: &mut W, context: Arc<Context>, delivery: Delivery) -> bool {
+    let Delivery { what, _thread, .. } = delivery;
     let (frames, mut waiting) = mpsc::channel(FRAMES_MAX);
     let reading = tokio::task::spawn_blocking(move || produce(&context, &what, frames));
-    while let Some(frame) = waiting.recv().await {
-        if !put(&mut output, &frame, BULK_PATIENCE, || false).await {
-            // The reader is gone; dropping the channel ends the other side at its next frame.
-            break;
-        }
+    let mut is_written = true;
+    while is_written && let Some(bytes) = waiting.recv().await {
+        is_written = put(output, &bytes, BULK_PATIENCE, || false).await;
     }
+    // If the reader is gone, this ends the other side at its next frame.
     drop(waiting);
-    let _ = output.shutdown().await;
-    let _ = reading.await;
+    is_written && matches!(reading.await, Ok(true))
 }
 
-/// Reads what was asked for and makes frames of it.
-fn produce(context: &Arc<Context>, what: &SnapshotCat, frames: mpsc::Sender<Vec<u8>>) {
-    let mut writer = BulkWriter::new(FrameSender { frames });
+/// Reads what was asked for and makes frames of it; false when nobody takes them.
+fn produce(context: &Arc<Context>, what: &SnapshotCat, frames: mpsc::Sender<Vec<u8>>) -> bool {
+    let mut writer = BulkWriter::new(FrameSender { frames, joined: Vec::new() });
     let outcome = query::cat(context, what, &mut |bytes| writer.write(bytes));
     // A reader that is gone does not want the status either.
-    let _ = writer.finish(outcome.err());
+    writer.finish(outcome.err()).is_ok()
 }
 
-/// Hands what is written to the session's task.
+/// Hands what is written to the session's task: small frames together, so that a small file takes one write.
 struct FrameSender {
     frames: mpsc::Sender<Vec<u8>>,
+    joined: Vec<u8>,
 }
 
 impl io::Write for FrameSender {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.frames.blocking_send(bytes.to_vec()).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        if self.joined.len() + bytes.len() > FRAME_BYTES_MAX {
+            self.flush()?;
+        }
+        self.joined.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let joined = std::mem::take(&mut self.joined);
+        if joined.is_empty() {
+            return Ok(());
+        }
+        self.frames.blocking_send(joined).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
     }
 }

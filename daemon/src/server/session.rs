@@ -8,9 +8,9 @@ use backup_proto::event::Subscribed;
 use backup_proto::line::{Id, LineSplitter, Message, decode};
 use backup_proto::message::Request;
 use backup_proto::params::{BulkOpen, BulkOpened, EventsSubscribe, Hello};
-use backup_proto::version::{BACKUP_DRY_RUN, SUPPORTED, Welcome};
+use backup_proto::version::{BACKUP_DRY_RUN, BULK_KEEP, SUPPORTED, Welcome};
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::sleep;
 
@@ -24,17 +24,27 @@ use crate::inbox::Caller;
 
 /// Serves one connection until it is closed.
 pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S, caller: Caller, server: Arc<Server>) {
-    let (mut input, output) = tokio::io::split(stream);
-    let (answers, waiting) = mpsc::channel(IN_FLIGHT_MAX);
-    let writing = tokio::spawn(write(output, waiting, Arc::clone(&server.hub), server.shared.patience.read));
-    let outbox = Outbox { answers, room: Room::new(&server.shared) };
-    let mut session = Session { caller, server, outbox, has_said_hello: false, long_line: None, delivery: None };
-    session.read(&mut input).await;
-    let (delivery, server) = (session.delivery.take(), Arc::clone(&session.server));
-    // The writer ends when the last answer is given: those on their way hold the channel open.
-    drop(session);
-    if let (Ok(Some(output)), Some(delivery)) = (writing.await, delivery) {
-        bulk::send(output, Arc::clone(&server.context), delivery).await;
+    let (mut input, mut output) = tokio::io::split(stream);
+    let mut lines = LineSplitter::default();
+    let mut has_said_hello = false;
+    loop {
+        let (answers, waiting) = mpsc::channel(IN_FLIGHT_MAX);
+        let writing = tokio::spawn(write(output, waiting, Arc::clone(&server.hub), server.shared.patience.read));
+        let outbox = Outbox { answers, room: Room::new(&server.shared) };
+        let server = Arc::clone(&server);
+        let mut session = Session { caller, server, outbox, has_said_hello, long_line: None, delivery: None };
+        session.read(&mut input, &mut lines).await;
+        let (delivery, context) = (session.delivery.take(), Arc::clone(&session.server.context));
+        // The writer ends when the last answer is given: those on their way hold the channel open.
+        drop(session);
+        let (Ok(Some(written)), Some(delivery)) = (writing.await, delivery) else { return };
+        output = written;
+        let keeps = delivery.keeps;
+        if !bulk::send(&mut output, context, delivery).await || !keeps {
+            let _ = output.shutdown().await;
+            return;
+        }
+        has_said_hello = true;
     }
 }
 
@@ -51,13 +61,21 @@ struct Session {
 
 impl Session {
     /// Reads lines and answers them, until the peer stops sending, takes too long, or the connection becomes a bulk one.
-    async fn read<R: AsyncRead + Unpin>(&mut self, input: &mut R) {
-        let mut lines = LineSplitter::default();
+    async fn read<R: AsyncRead + Unpin>(&mut self, input: &mut R, lines: &mut LineSplitter) {
         let mut buffer = vec![0; READ_BYTES];
         let limits = self.server.shared.patience;
         let mut patience = pin!(sleep(limits.hello));
         let mut is_inside_line = false;
         loop {
+            let had_hello = self.has_said_hello;
+            // At first, what came while the connection carried bytes.
+            let Some(lines_read) = self.take_lines(lines).await else { return };
+            // Each line has its own time; the first ones share that of hello, so that none can be dribbled for ever.
+            let begins = lines.begun_bytes() > 0 && (!is_inside_line || lines_read > 0);
+            if self.has_said_hello && (begins || !had_hello) {
+                patience.set(sleep(limits.line));
+            }
+            is_inside_line = lines.begun_bytes() > 0;
             let read = tokio::select! {
                 // What has come is looked at first: the server may have kept the peer waiting itself.
                 biased;
@@ -71,14 +89,6 @@ impl Session {
             };
             let Ok(length @ 1..) = read else { return };
             lines.push(&buffer[..length]);
-            let had_hello = self.has_said_hello;
-            let Some(lines_read) = self.take_lines(&mut lines).await else { return };
-            // Each line has its own time; the first ones share that of hello, so that none can be dribbled for ever.
-            let begins = lines.begun_bytes() > 0 && (!is_inside_line || lines_read > 0);
-            if self.has_said_hello && (begins || !had_hello) {
-                patience.set(sleep(limits.line));
-            }
-            is_inside_line = lines.begun_bytes() > 0;
         }
     }
 
@@ -153,7 +163,7 @@ impl Session {
             protocol,
             server: format!("backupd {}", self.server.about.version),
             instance_id: self.server.about.instance_id.clone(),
-            capabilities: vec![BACKUP_DRY_RUN.to_owned()],
+            capabilities: vec![BACKUP_DRY_RUN.to_owned(), BULK_KEEP.to_owned()],
         })
     }
 
@@ -175,7 +185,7 @@ impl Session {
     fn open_bulk(&mut self, params: &BulkOpen) -> Result<Value, RpcError> {
         let method = Request::BulkOpen(params.clone()).method();
         rights::check(self.caller, &self.server, method)?;
-        self.delivery = Some(bulk::redeem(&self.server, self.caller, &params.token)?);
+        self.delivery = Some(bulk::begin(&self.server, self.caller, params)?);
         dispatch::to_value(&BulkOpened { size_bytes: None })
     }
 

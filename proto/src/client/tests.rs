@@ -10,6 +10,7 @@ use crate::bulk::BulkWriter;
 use crate::error::ErrorKind;
 use crate::event::{Cursor as EventCursor, EventBody};
 use crate::params::{DaemonStatus, JobCancel, RequestId};
+use crate::spec::SnapshotQuery;
 
 const EVENT: &str = r#"{"jsonrpc":"2.0","method":"event","params":{"cursor":7,"time":"2026-01-02T03:04:05Z","type":"notice","sentence":"s"}}"#;
 
@@ -125,5 +126,45 @@ fn bulk_bytes_start_right_behind_the_answer() {
     let mut out = Vec::new();
     Connection::open(ours, "t").unwrap().into_bulk("token").unwrap().copy_to(&mut out).unwrap();
     assert_eq!(out, b"line\nline\n");
+    server.join().unwrap();
+}
+
+fn file(length: u64) -> SnapshotCat {
+    let query = SnapshotQuery { snapshot: "5e".to_owned(), target: None, plan: None, host: None, path: None };
+    SnapshotCat { query, file: "/a".into(), offset: None, length: Some(length) }
+}
+
+fn frames(data: &[u8], error: Option<RpcError>) -> String {
+    let mut writer = BulkWriter::new(answer(&json!({})).into_bytes());
+    writer.write(data).unwrap();
+    String::from_utf8(writer.finish(error).unwrap()).unwrap()
+}
+
+#[test]
+fn one_connection_carries_one_file_after_another_also_behind_an_error() {
+    // So long that the length of the end frame is text, as the script has to be.
+    let error = RpcError::new(ErrorKind::RepositoryDamaged, "damaged ".repeat(18), "verify");
+    let scripts =
+        [frames(b"one\n", None), frames(b"ha", Some(error.clone())), frames(b"", None), frames(b"more", None)];
+    let (stream, server) = server([vec![welcome()], scripts.to_vec(), vec![answer(&json!(7))]].concat());
+    let mut connection = Connection::open(stream, "t").unwrap();
+    assert_eq!(connection.fetch(&file(10)).unwrap(), b"one\n");
+    let refused = connection.fetch(&file(10)).unwrap_err();
+    assert!(matches!(refused, ClientError::Bulk(BulkError::Remote(told)) if told == error));
+    assert_eq!(connection.fetch(&file(10)).unwrap(), b"");
+    assert_eq!(connection.fetch(&file(3)).unwrap(), b"mor", "no more than was asked for");
+    assert_eq!(connection.call_raw("any", json!({})).unwrap(), json!(7));
+    let calls = server.join().unwrap();
+    assert_eq!(calls[1]["params"]["keep"], true);
+    assert_eq!(calls[1]["params"]["cat"]["file"], "/a");
+}
+
+#[test]
+fn a_connection_that_broke_off_among_frames_is_lost() {
+    let whole = frames(b"some data", None);
+    let (stream, server) = server(vec![welcome(), whole[..whole.len() - 3].to_owned()]);
+    let mut connection = Connection::open(stream, "t").unwrap();
+    assert!(connection.fetch(&file(10)).unwrap_err().is_lost());
+    assert!(connection.call_raw("any", json!({})).unwrap_err().is_lost());
     server.join().unwrap();
 }
