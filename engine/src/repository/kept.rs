@@ -46,13 +46,33 @@ fn weight(tree: &Tree) -> usize {
 pub(super) struct Kept<K, V> {
     room: usize,
     weigh: fn(&V) -> usize,
-    /// The one that was used last is the last one.
-    items: Mutex<VecDeque<(K, Arc<V>)>>,
+    items: Mutex<Items<K, V>>,
+}
+
+struct Items<K, V> {
+    /// Each with its weight; the one that was used last is the last one.
+    in_order: VecDeque<(K, Arc<V>, usize)>,
+    /// What all of them weigh.
+    sum: usize,
+}
+
+impl<K: PartialEq, V> Items<K, V> {
+    fn take(&mut self, key: &K) -> Option<(K, Arc<V>, usize)> {
+        let at = self.in_order.iter().rposition(|(other, ..)| other == key)?;
+        let taken = self.in_order.remove(at)?;
+        self.sum -= taken.2;
+        Some(taken)
+    }
+
+    fn push(&mut self, item: (K, Arc<V>, usize)) {
+        self.sum += item.2;
+        self.in_order.push_back(item);
+    }
 }
 
 impl<K: PartialEq, V> Kept<K, V> {
     fn new(room: usize, weigh: fn(&V) -> usize) -> Self {
-        Self { room, weigh, items: Mutex::default() }
+        Self { room, weigh, items: Mutex::new(Items { in_order: VecDeque::new(), sum: 0 }) }
     }
 
     pub(super) fn get(&self, key: &K) -> Option<Arc<V>> {
@@ -60,29 +80,28 @@ impl<K: PartialEq, V> Kept<K, V> {
             return None;
         }
         let mut items = self.lock();
-        let at = items.iter().rposition(|(other, _)| other == key)?;
-        let found = items.remove(at)?;
+        let found = items.take(key)?;
         let value = Arc::clone(&found.1);
-        items.push_back(found);
+        items.push(found);
         Some(value)
     }
 
     /// Keeps something, unless it alone takes more than half of the room: it would push out those on the way to it.
     pub(super) fn put(&self, key: K, value: &Arc<V>) {
-        if (self.weigh)(value) > self.room / 2 {
+        let weight = (self.weigh)(value);
+        if weight > self.room / 2 {
             return;
         }
         let mut items = self.lock();
-        items.retain(|(other, _)| *other != key);
-        items.push_back((key, Arc::clone(value)));
-        let mut sum: usize = items.iter().map(|(_, value)| (self.weigh)(value)).sum();
-        while sum > self.room {
-            let Some((_, oldest)) = items.pop_front() else { break };
-            sum -= (self.weigh)(&oldest);
+        items.take(&key);
+        items.push((key, Arc::clone(value), weight));
+        while items.sum > self.room {
+            let Some((.., oldest)) = items.in_order.pop_front() else { break };
+            items.sum -= oldest;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(K, Arc<V>)>> {
+    fn lock(&self) -> MutexGuard<'_, Items<K, V>> {
         // Entries are moved whole: a panic elsewhere loses one at most, and that is read again.
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
