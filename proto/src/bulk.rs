@@ -23,6 +23,9 @@ use crate::params::{SnapshotCat, params};
 /// Bytes in one frame at most.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes in front of what is in a frame.
+pub const FRAME_HEADER_BYTES: usize = 5;
+
 const KIND_DATA: u8 = 0;
 const KIND_END: u8 = 1;
 
@@ -126,7 +129,7 @@ impl<R: Read> BulkReader<R> {
     /// When the connection breaks before the end frame, a frame is malformed, the count does not match, or the
     /// server says that it could not send all of it.
     pub fn next_data(&mut self) -> Result<Option<&[u8]>, BulkError> {
-        let mut header = [0; 5];
+        let mut header = [0; FRAME_HEADER_BYTES];
         self.input.read_exact(&mut header)?;
         let [kind, length @ ..] = header;
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use backup_proto::bulk::{BulkWriter, FRAME_BYTES_MAX};
+use backup_proto::bulk::{BulkWriter, FRAME_BYTES_MAX, FRAME_HEADER_BYTES};
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::params::{BulkOpen, BulkToken, SnapshotCat};
 use tokio::io::AsyncWrite;
@@ -40,7 +40,7 @@ pub(super) struct Delivery {
     what: SnapshotCat,
     /// Whether the connection takes calls again behind it.
     pub(super) keeps: bool,
-    _thread: OwnedSemaphorePermit,
+    thread: OwnedSemaphorePermit,
 }
 
 impl Tokens {
@@ -97,14 +97,18 @@ pub(super) fn begin(server: &Server, caller: Caller, params: &BulkOpen) -> Resul
             return Err(RpcError::new(ErrorKind::InvalidParams, message, "Give one of them."));
         }
     };
-    Ok(Delivery { what, keeps: params.keep, _thread: thread })
+    Ok(Delivery { what, keeps: params.keep, thread })
 }
 
 /// Writes the frames of a delivery; false when the reader is gone.
 pub(super) async fn send<W: AsyncWrite + Unpin>(output: &mut W, context: Arc<Context>, delivery: Delivery) -> bool {
-    let Delivery { what, _thread, .. } = delivery;
+    let Delivery { what, thread, .. } = delivery;
     let (frames, mut waiting) = mpsc::channel(FRAMES_MAX);
-    let reading = tokio::task::spawn_blocking(move || produce(&context, &what, frames));
+    let reading = tokio::task::spawn_blocking(move || {
+        // It counts as taken until it has ended, however long the drive takes after the reader has gone.
+        let _thread = thread;
+        produce(&context, &what, frames)
+    });
     let mut is_written = true;
     while is_written && let Some(bytes) = waiting.recv().await {
         is_written = put(output, &bytes, BULK_PATIENCE, || false).await;
@@ -122,6 +126,9 @@ fn produce(context: &Arc<Context>, what: &SnapshotCat, frames: mpsc::Sender<Vec<
     writer.finish(outcome.err()).is_ok()
 }
 
+/// Bytes that are written at a time at most: a whole frame and what is in front of it.
+const WRITE_BYTES_MAX: usize = FRAME_BYTES_MAX + FRAME_HEADER_BYTES;
+
 /// Hands what is written to the session's task: small frames together, so that a small file takes one write.
 struct FrameSender {
     frames: mpsc::Sender<Vec<u8>>,
@@ -130,7 +137,7 @@ struct FrameSender {
 
 impl io::Write for FrameSender {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.joined.len() + bytes.len() > FRAME_BYTES_MAX {
+        if self.joined.len() + bytes.len() > WRITE_BYTES_MAX {
             self.flush()?;
         }
         self.joined.extend_from_slice(bytes);
