@@ -79,7 +79,7 @@ impl Failure {
             return error.clone();
         }
         let (kind, class) = match self {
-            Self::Client(ClientError::NoDaemon { .. } | ClientError::Lost(_)) => {
+            Self::Client(ClientError::NoDaemon { .. } | ClientError::Lost(_) | ClientError::Silent) => {
                 (ErrorKind::Stopping, Class::Transient)
             }
             Self::Client(ClientError::Untrusted { .. }) => (ErrorKind::NotAllowed, Class::Permission),
@@ -103,6 +103,7 @@ fn client_advice(error: &ClientError) -> String {
             "Start the daemon with `backupd`, or as a service with `systemctl --user start backupd`.".to_owned()
         }
         ClientError::Lost(_) => "Its log says why; jobs go on when it is started again.".to_owned(),
+        ClientError::Silent => "Its log may say what it waits for; if it hangs, start it again.".to_owned(),
         ClientError::Untrusted { .. } => {
             "Find out who started it; BACKUPD_SOCKET may point to a wrong place.".to_owned()
         }

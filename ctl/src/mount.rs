@@ -1,12 +1,14 @@
 //! Snapshots as a folder: names for them, what is below each, and the bytes of files as they are read.
 //!
-//! [`layout`] makes the names, [`inodes`] numbers what the system has seen, [`window`] says which bytes to ask for at a
-//! time, [`windows`] keeps them, [`source`] asks the daemon, and [`tree`] puts it together. None of it knows FUSE; only [`fuse`] and [`mod@serve`] do.
+//! [`layout`] makes the names, [`inodes`] numbers what the system has seen, [`listed`] keeps what was listed, [`window`] says
+//! which bytes to ask for at a time, [`windows`] keeps them, [`source`] asks the daemon, and [`tree`] puts it together. None of
+//! it knows FUSE; only [`fuse`] and [`mod@serve`] do.
 
 #[cfg(target_os = "linux")]
 mod fuse;
 mod inodes;
 mod layout;
+mod listed;
 pub(crate) mod place;
 mod recent;
 #[cfg(target_os = "linux")]
@@ -55,3 +57,7 @@ pub(crate) const LISTED_FOLDERS_MIN: usize = 4;
 
 /// How long the daemon is waited for when it has gone away, before whoever reads is told.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the daemon may be silent when it owes an answer or bytes, before whoever reads is told: a large index may
+/// have to be read from a slow disk first, but a reader that waits for ever cannot even be ended by Ctrl-C.
+pub(crate) const SILENCE: Duration = Duration::from_secs(60);

@@ -43,6 +43,9 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the connection to the daemon broke: {0}")]
     Lost(#[from] io::Error),
+    /// The daemon sent nothing for longer than it is waited for.
+    #[error("the daemon does not answer")]
+    Silent,
     /// The other side does not speak the protocol.
     #[error("the daemon's answer makes no sense: {0}")]
     Malformed(String),
@@ -71,7 +74,7 @@ impl ClientError {
             Self::NoDaemon { tried } if tried.iter().any(|(_, e)| e.kind() == io::ErrorKind::PermissionDenied) => {
                 Exit::NotAllowed
             }
-            Self::NoDaemon { .. } | Self::Lost(_) => Exit::Unreachable,
+            Self::NoDaemon { .. } | Self::Lost(_) | Self::Silent => Exit::Unreachable,
             Self::Untrusted { .. } => Exit::NotAllowed,
             Self::Malformed(_) | Self::Bulk(BulkError::Io(_) | BulkError::Malformed(_)) => Exit::Failed,
             Self::Remote(error) | Self::Bulk(BulkError::Remote(error)) => error.exit(),
@@ -182,10 +185,7 @@ impl<S: Read + Write> Connection<S> {
         };
         // The server tells its own errors in an end frame; behind anything else it is not known where a line begins.
         self.wire.is_cut = !matches!(outcome, Ok(_) | Err(BulkError::Remote(_)));
-        outcome.map_err(|error| match error {
-            BulkError::Io(error) => error.into(),
-            error => error.into(),
-        })
+        outcome.map_err(|error| if let BulkError::Io(error) = error { broken(error) } else { error.into() })
     }
 }
 
@@ -195,7 +195,7 @@ struct Wire<S> {
     stream: S,
     splitter: LineSplitter,
     last_id: u64,
-    /// Whether it broke off among frames, and is of no more use.
+    /// Whether it broke off among frames or before an answer that was owed, and is of no more use.
     is_cut: bool,
 }
 
@@ -258,10 +258,20 @@ impl<S: Read + Write> Wire<S> {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                 Ok(length) => self.splitter.push(&chunk[..length]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    self.is_cut = true;
+                    return Err(broken(error));
+                }
             }
         }
     }
+}
+
+/// Says what it means that nothing could be read.
+fn broken(error: io::Error) -> ClientError {
+    // What a system says when a stream's time to receive is over.
+    let is_silent = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+    if is_silent { ClientError::Silent } else { error.into() }
 }
 
 /// Keeps an event for later; notifications of other names are for newer clients.

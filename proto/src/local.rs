@@ -1,5 +1,7 @@
 //! The way to a daemon on this machine: find its socket, check who listens, and come back when it restarts.
 
+mod events;
+
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -13,10 +15,11 @@ use crate::bulk::BulkReader;
 use crate::client::{ClientError, Connection};
 use crate::endpoint::{Candidate, Owner};
 use crate::error::ErrorKind;
-use crate::event::{Cursor, Event, Topic};
+use crate::event::{Cursor, Topic};
 use crate::message::Call;
-use crate::params::{EventsSubscribe, SnapshotCat};
-use crate::status::Status;
+use crate::params::SnapshotCat;
+
+pub use events::{Events, Update};
 
 /// How long a daemon may take to answer `hello`.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,6 +38,7 @@ pub struct Client {
     others: Vec<PathBuf>,
     connection: LocalConnection,
     patience: Duration,
+    silence: Option<Duration>,
 }
 
 impl Client {
@@ -45,7 +49,7 @@ impl Client {
     pub fn connect(candidates: &[Candidate], name: &str) -> Result<Self, ClientError> {
         let mut tried = Vec::new();
         for candidate in candidates {
-            match open(candidate, name) {
+            match open(candidate, name, None) {
                 Ok(connection) => {
                     let others = candidates.iter().filter(|other| *other != candidate && other.socket.exists());
                     return Ok(Self {
@@ -54,6 +58,7 @@ impl Client {
                         others: others.map(|other| other.socket.clone()).collect(),
                         connection,
                         patience: PATIENCE,
+                        silence: None,
                     });
                 }
                 Err(ClientError::NoDaemon { tried: here }) => tried.extend(here),
@@ -68,14 +73,23 @@ impl Client {
         self.patience = patience;
     }
 
+    /// Sets how long a daemon that owes something may send nothing at all before the question fails with
+    /// [`ClientError::Silent`], from the next connection on; without it, it is waited for as long as it takes.
+    pub fn set_silence(&mut self, silence: Duration) {
+        self.silence = Some(silence);
+    }
+
     /// Connects to the same daemon once more; waits for it as [`Self::call`] does.
     ///
     /// # Errors
     /// What broke, or that nobody listens any more.
     pub fn another(&self) -> Result<Self, ClientError> {
-        let connection = reopen(&self.used, &self.name, self.patience)?;
         let (name, used) = (self.name.clone(), self.used.clone());
-        Ok(Self { name, used, others: Vec::new(), connection, patience: self.patience })
+        Ok(Self { name, used, others: Vec::new(), connection: self.reopen()?, ..*self })
+    }
+
+    fn reopen(&self) -> Result<LocalConnection, ClientError> {
+        reopen(&self.used, &self.name, self.patience, self.silence)
     }
 
     /// Returns the socket that is used, and whose it is.
@@ -119,7 +133,7 @@ impl Client {
     ) -> Result<T, ClientError> {
         match ask(&mut self.connection) {
             Err(error) if error.is_lost() => {
-                self.connection = reopen(&self.used, &self.name, self.patience)?;
+                self.connection = self.reopen()?;
                 ask(&mut self.connection)
             }
             outcome => outcome,
@@ -140,7 +154,7 @@ impl Client {
     /// The daemon's error, or what broke.
     pub fn cat(&mut self, params: &SnapshotCat) -> Result<BulkReader<impl io::Read + use<>>, ClientError> {
         let token = self.call(params)?.token;
-        open(&self.used, &self.name)?.into_bulk(&token)
+        open(&self.used, &self.name, None)?.into_bulk(&token)
     }
 
     /// Subscribes to events on a connection of its own.
@@ -148,100 +162,24 @@ impl Client {
     /// # Errors
     /// The daemon's error, or what broke.
     pub fn events(&self, since: Option<Cursor>, topics: Vec<Topic>) -> Result<Events, ClientError> {
-        let mut events = Events {
-            name: self.name.clone(),
-            used: self.used.clone(),
-            topics,
-            since,
-            connection: None,
-            is_over: false,
-            waiting: None,
-        };
-        let first = events.subscribe(Duration::ZERO)?;
-        events.waiting = first;
-        Ok(events)
-    }
-}
-
-/// What a watcher gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Update {
-    /// The present state: first, and whenever events may have been missed.
-    State(Box<Status>),
-    /// Something that happened.
-    Event(Box<Event>),
-    /// The daemon went away; it is being waited for.
-    Lost,
-    /// The daemon came back.
-    Back,
-}
-
-/// Events as they come. When the connection breaks they go on from the last cursor as soon as the daemon is back.
-#[derive(Debug)]
-pub struct Events {
-    name: String,
-    used: Candidate,
-    topics: Vec<Topic>,
-    since: Option<Cursor>,
-    connection: Option<LocalConnection>,
-    is_over: bool,
-    waiting: Option<Update>,
-}
-
-impl Events {
-    fn subscribe(&mut self, patience: Duration) -> Result<Option<Update>, ClientError> {
-        let mut connection = reopen(&self.used, &self.name, patience)?;
-        let params = EventsSubscribe { since: self.since, topics: self.topics.clone() };
-        let answer = connection.call(&params)?;
-        self.since = Some(answer.cursor);
-        self.connection = Some(connection);
-        Ok(answer.state.map(Update::State))
-    }
-
-    fn advance(&mut self) -> Result<Update, ClientError> {
-        if let Some(update) = self.waiting.take() {
-            return Ok(update);
-        }
-        let Some(connection) = &mut self.connection else {
-            self.waiting = self.subscribe(PATIENCE)?;
-            return Ok(Update::Back);
-        };
-        match connection.next_event() {
-            Ok(event) => {
-                self.since = self.since.max(Some(event.cursor));
-                Ok(Update::Event(Box::new(event)))
-            }
-            Err(error) if error.is_lost() => {
-                self.connection = None;
-                Ok(Update::Lost)
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl Iterator for Events {
-    type Item = Result<Update, ClientError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.is_over {
-            return None;
-        }
-        let update = self.advance();
-        self.is_over = update.is_err();
-        Some(update)
+        Events::begin(self.name.clone(), self.used.clone(), since, topics)
     }
 }
 
 /// Connects, and tries again for as long as the patience lasts while nobody listens or there is no room.
-fn reopen(candidate: &Candidate, name: &str, patience: Duration) -> Result<LocalConnection, ClientError> {
+fn reopen(
+    candidate: &Candidate,
+    name: &str,
+    patience: Duration,
+    silence: Option<Duration>,
+) -> Result<LocalConnection, ClientError> {
     for wait in waits(patience) {
-        match open(candidate, name) {
+        match open(candidate, name, silence) {
             Err(error) if may_pass(&error) => std::thread::sleep(wait),
             outcome => return outcome,
         }
     }
-    open(candidate, name)
+    open(candidate, name, silence)
 }
 
 fn may_pass(error: &ClientError) -> bool {
@@ -264,8 +202,8 @@ fn waits(patience: Duration) -> impl Iterator<Item = Duration> {
     })
 }
 
-/// Connects to one socket, checks who listens, and says `hello`.
-fn open(candidate: &Candidate, name: &str) -> Result<LocalConnection, ClientError> {
+/// Connects to one socket, checks who listens, and says `hello`; later the daemon may be silent for as long as is said.
+fn open(candidate: &Candidate, name: &str, silence: Option<Duration>) -> Result<LocalConnection, ClientError> {
     let socket = &candidate.socket;
     let absent = |error| ClientError::NoDaemon { tried: vec![(socket.clone(), error)] };
     let stream = socket.as_path().to_fs_name::<GenericFilePath>().and_then(Stream::connect).map_err(absent)?;
@@ -276,9 +214,9 @@ fn open(candidate: &Candidate, name: &str) -> Result<LocalConnection, ClientErro
     if !trusted_uids(candidate).contains(&uid) {
         return Err(ClientError::Untrusted { socket: socket.clone(), uid });
     }
-    stream.set_recv_timeout(Some(HELLO_TIMEOUT))?;
+    stream.set_recv_timeout(Some(silence.map_or(HELLO_TIMEOUT, |silence| silence.min(HELLO_TIMEOUT))))?;
     let connection = Connection::open(stream, name)?;
-    connection.stream().set_recv_timeout(None)?;
+    connection.stream().set_recv_timeout(silence)?;
     Ok(connection)
 }
 

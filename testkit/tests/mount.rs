@@ -264,3 +264,22 @@ fn a_place_that_cannot_be_used_is_said() {
     assert!(refused(&source.join("first"), &[], 1).contains("not a folder"));
     assert!(refused(&source.join("none"), &[], 1).contains("there is no folder"));
 }
+
+#[test]
+fn a_mount_whose_daemon_hangs_can_be_ended() {
+    with_fuse("a_mount_whose_daemon_hangs_can_be_ended", || {
+        let (daemon, source) = small();
+        let mut mount = Mount::start(&daemon, &[]);
+        let copy = inside(&mount.path("snapshots/latest"), &source);
+        assert_eq!(names(&copy), ["first", "folder"]);
+        let open = File::open(copy.join("first")).unwrap();
+        let hung = Pid::from_raw(i32::try_from(daemon.pid()).unwrap()).unwrap();
+        kill_process(hung, Signal::STOP).unwrap();
+        let reading = std::thread::spawn(move || open.read_at(&mut [0; 10], 0));
+        kill_process(Pid::from_child(&mount.child), Signal::TERM).unwrap();
+        assert!(mount.wait().success());
+        assert!(reading.join().unwrap().is_err(), "nobody can have answered");
+        assert_eq!(names(&mount.folder), [""; 0]);
+        kill_process(hung, Signal::CONT).unwrap();
+    });
+}

@@ -70,7 +70,7 @@ impl Mount {
             (target, _) => target.clone(),
         };
         // It has a connection of its own, for as long as the mount lasts.
-        let source = Source::new(session.client.another()?, target);
+        let source = Source::new(session.client.another()?, target, mount::SILENCE);
         // A wrong name is said now, not when somebody looks.
         let snapshots = source.snapshots()?;
         let top = match &self.snapshot {

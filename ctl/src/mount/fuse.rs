@@ -16,7 +16,8 @@ use fuser::{
 };
 
 use super::inodes::Node;
-use super::tree::{Folder, Mounted, Trouble};
+use super::listed::Folder;
+use super::tree::{Mounted, Trouble};
 
 /// How long the system may remember what never changes.
 const FIXED_FOR: Duration = Duration::from_secs(24 * 60 * 60);

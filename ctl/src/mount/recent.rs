@@ -32,10 +32,6 @@ impl<T: Clone> Recent<T> {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().map(|(_, item)| item)
-    }
 }
 
 impl<T> Default for Recent<T> {

@@ -15,7 +15,7 @@ use backup_proto::spec::SnapshotQuery;
 
 use super::PATIENCE;
 
-/// How often something that fails because the daemon is busy or was started again is tried.
+/// How often something that fails because the daemon is busy is tried.
 const TRIES: u32 = 5;
 
 /// The way to the daemon, and whose snapshots are asked for.
@@ -28,9 +28,11 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Uses the daemon that a client has found, for the snapshots of one target or of all.
-    pub(crate) fn new(mut client: Client, target: Option<String>) -> Self {
+    /// Uses the daemon that a client has found, for the snapshots of one target or of all. When it sends nothing for as long
+    /// as the silence may last, the question fails.
+    pub(crate) fn new(mut client: Client, target: Option<String>, silence: Duration) -> Self {
         client.set_patience(PATIENCE);
+        client.set_silence(silence);
         Self { client, idle: Mutex::default(), target }
     }
 
@@ -113,16 +115,13 @@ fn query(snapshot: &Snapshot) -> SnapshotQuery {
     SnapshotQuery { snapshot: id, target, plan: None, host: None, path: None }
 }
 
-/// Says whether the same may work in a moment: too much is asked of the daemon, or it was started again in between.
+/// Says whether the same may work in a moment because too much is asked of the daemon. One that was started again in between
+/// was asked again already.
 fn may_pass(error: &ClientError) -> bool {
-    match error {
-        ClientError::Lost(_) => true,
-        ClientError::Remote(error) => error.data.kind == ErrorKind::Busy,
-        _ => false,
-    }
+    matches!(error, ClientError::Remote(error) if error.data.kind == ErrorKind::Busy)
 }
 
 /// Says whether the daemon does not answer at all.
 pub(crate) fn is_away(error: &ClientError) -> bool {
-    matches!(error, ClientError::NoDaemon { .. } | ClientError::Lost(_))
+    matches!(error, ClientError::NoDaemon { .. } | ClientError::Lost(_) | ClientError::Silent)
 }

@@ -1,11 +1,14 @@
 //! What is mounted, with the real daemon and without FUSE.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::{io, thread};
+use std::thread;
+use std::time::Duration;
 
 use backup_proto::endpoint::{Candidate, Owner};
 use backup_proto::local::Client;
@@ -13,55 +16,76 @@ use backup_testkit::daemon::Daemon;
 use backup_testkit::seed::Seed;
 use jiff::tz::TimeZone;
 
-use super::Source;
 use super::inodes::{Node, TOP};
 use super::tree::{Mounted, Top, Trouble};
+use super::{SILENCE, Source};
 
 struct Scene {
     daemon: Daemon,
     mounted: Mounted,
     said: Arc<Mutex<Vec<String>>>,
-    connections: Arc<AtomicUsize>,
+    way: Arc<Way>,
 }
 
-/// Makes a socket that leads to another, and counts the connections through it.
-fn counted(from: &Path, to: &Path) -> Arc<AtomicUsize> {
-    let (listener, to) = (UnixListener::bind(from).unwrap(), to.to_owned());
-    let count = Arc::<AtomicUsize>::default();
-    let counting = Arc::clone(&count);
-    let pass = |mut from: UnixStream, mut to: UnixStream| {
+/// What goes between a mount and its daemon.
+#[derive(Default)]
+struct Way {
+    connections: AtomicUsize,
+    /// While it is set, nothing the daemon says comes through.
+    is_mute: AtomicBool,
+}
+
+impl Way {
+    /// Makes a socket that leads to another.
+    fn lay(from: &Path, to: &Path) -> Arc<Self> {
+        let (listener, to) = (UnixListener::bind(from).unwrap(), to.to_owned());
+        let way = Arc::<Self>::default();
+        let laid = Arc::clone(&way);
         thread::spawn(move || {
-            let _ = io::copy(&mut from, &mut to);
-            let _ = to.shutdown(std::net::Shutdown::Both);
-            let _ = from.shutdown(std::net::Shutdown::Both);
+            for ours in listener.incoming().map_while(Result::ok) {
+                way.connections.fetch_add(1, Ordering::SeqCst);
+                // Without a daemon the caller finds its connection closed.
+                let Ok(theirs) = UnixStream::connect(&to) else { continue };
+                way.pass(&ours, &theirs, false);
+                way.pass(&theirs, &ours, true);
+            }
         });
-    };
-    thread::spawn(move || {
-        for ours in listener.incoming().map_while(Result::ok) {
-            counting.fetch_add(1, Ordering::SeqCst);
-            // Without a daemon the caller finds its connection closed.
-            let Ok(theirs) = UnixStream::connect(&to) else { continue };
-            pass(ours.try_clone().unwrap(), theirs.try_clone().unwrap());
-            pass(theirs, ours);
-        }
-    });
-    count
+        laid
+    }
+
+    fn pass(self: &Arc<Self>, from: &UnixStream, to: &UnixStream, may_be_mute: bool) {
+        let (way, mut from, mut to) = (Arc::clone(self), from.try_clone().unwrap(), to.try_clone().unwrap());
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = from.read(&mut buffer) {
+                let is_lost = may_be_mute && way.is_mute.load(Ordering::SeqCst);
+                if !is_lost && to.write_all(&buffer[..length]).is_err() {
+                    break;
+                }
+            }
+            let _ = to.shutdown(Shutdown::Both);
+            let _ = from.shutdown(Shutdown::Both);
+        });
+    }
 }
 
 impl Scene {
     fn new(fill: impl FnOnce(&Path)) -> Self {
+        Self::patient(SILENCE, fill)
+    }
+
+    fn patient(silence: Duration, fill: impl FnOnce(&Path)) -> Self {
         let daemon = Daemon::start();
         fs::create_dir(daemon.home().join("tree")).unwrap();
         fill(&daemon.home().join("tree"));
-        let way = daemon.home().join("way");
-        let connections = counted(&way, &daemon.socket());
-        let candidate = Candidate { socket: way, owner: Owner::User };
+        let way = Way::lay(&daemon.home().join("way"), &daemon.socket());
+        let candidate = Candidate { socket: daemon.home().join("way"), owner: Owner::User };
         let client = Client::connect(&[candidate], "a test").unwrap();
         let said = Arc::<Mutex<Vec<String>>>::default();
         let heard = Arc::clone(&said);
         let say = Box::new(move |line: &str| heard.lock().unwrap().push(line.to_owned()));
-        let mounted = Mounted::new(Source::new(client, None), Top::Names(TimeZone::UTC), say);
-        let scene = Self { daemon, mounted, said, connections };
+        let mounted = Mounted::new(Source::new(client, None, silence), Top::Names(TimeZone::UTC), say);
+        let scene = Self { daemon, mounted, said, way };
         scene.back_up();
         scene
     }
@@ -164,5 +188,27 @@ fn many_files_are_read_over_one_connection() {
         assert_eq!(contents, format!("contents {number}").into_bytes());
     }
     // That of the client itself, and one more.
-    assert_eq!(scene.connections.load(Ordering::SeqCst), 2);
+    assert_eq!(scene.way.connections.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_daemon_that_says_nothing_makes_reads_fail_and_is_used_again_when_it_speaks() {
+    let contents = Seed(13).random().bytes(3 << 20);
+    // Long enough for an answer on a machine that is busy: what is tested takes it several times.
+    let scene = Scene::patient(Duration::from_secs(5), |tree| {
+        fs::write(tree.join("large"), &contents).unwrap();
+        fs::write(tree.join("small"), "contents").unwrap();
+    });
+    let tree = scene.tree();
+    let number = |name: &[u8]| scene.mounted.look_up(tree, name).unwrap().0;
+    let (large, small) = (number(b"large"), number(b"small"));
+    let read = |file: u64, at: u64| scene.mounted.read(file, at, 100_000, <[u8]>::to_vec);
+    assert!(read(large, 0).unwrap() == contents[..100_000]);
+    scene.way.is_mute.store(true, Ordering::SeqCst);
+    assert_eq!(read(small, 0), Err(Trouble::Failed));
+    assert_eq!(read(large, 2 << 20), Err(Trouble::Failed));
+    assert_eq!(scene.said.lock().unwrap()[..], ["the daemon does not answer"]);
+    scene.way.is_mute.store(false, Ordering::SeqCst);
+    assert_eq!(read(small, 0), Ok(b"contents".to_vec()));
+    assert!(read(large, 2 << 20).unwrap() == contents[2 << 20..(2 << 20) + 100_000]);
 }

@@ -12,10 +12,10 @@ use jiff::tz::TimeZone;
 
 use super::inodes::{Inodes, Item, Node};
 use super::layout::{Name, Names, names};
-use super::recent::Recent;
+use super::listed::{Folder, Listed};
 use super::source::{Source, is_away};
 use super::windows::{Fetch, Windows};
-use super::{LIST_AGE_MAX, LISTED_FOLDERS_MIN, LISTED_MAX, WINDOW_BYTES_ALL};
+use super::{LIST_AGE_MAX, WINDOW_BYTES_ALL};
 
 /// Things that went wrong that are remembered, so that each is said once.
 const SAID_MAX: usize = 1000;
@@ -52,13 +52,10 @@ pub(crate) struct Mounted {
     say: Say,
     names: Arc<Mutex<Option<Arc<Names>>>>,
     inodes: Mutex<Inodes>,
-    folders: Mutex<Recent<Folder>>,
+    folders: Mutex<Listed>,
     windows: Windows,
     said: Mutex<HashSet<WirePath>>,
 }
-
-/// What is in a folder, in the order of names.
-pub(crate) type Folder = Arc<Vec<Item>>;
 
 impl Mounted {
     pub(crate) fn new(source: Source, top: Top, say: Say) -> Self {
@@ -199,19 +196,8 @@ impl Mounted {
             .collect();
         items.sort_by(|a, b| a.name.cmp(&b.name));
         let items = Arc::new(items);
-        self.remember(folder, &items);
+        lock(&self.folders).put(folder, &items);
         Ok(items)
-    }
-
-    fn remember(&self, folder: u64, items: &Folder) {
-        let mut folders = lock(&self.folders);
-        folders.put(folder, Arc::clone(items));
-        // An empty folder takes a little as well.
-        let mut sum: usize = folders.iter().map(|items| items.len() + 1).sum();
-        while sum > LISTED_MAX && folders.len() > LISTED_FOLDERS_MIN {
-            let Some((_, oldest)) = folders.take_oldest() else { break };
-            sum -= oldest.len() + 1;
-        }
     }
 
     /// Says what went wrong with a path, the first time it does, and returns what the system is to be told.

@@ -91,11 +91,10 @@ impl Window {
         Some(Plan { ask: end..end.saturating_add(step as u64).min(size), keep, step })
     }
 
-    /// Makes room for a plan, beside what is to be kept; says no if there is not as much left.
+    /// Makes room for a plan, beside what is in memory until the bytes have come; says no if there is not as much left.
     pub(crate) fn make_room(&mut self, plan: &Plan) -> bool {
-        let kept = self.end().saturating_sub(plan.keep);
-        let wanted = usize::try_from(plan.ask.end - plan.ask.start + kept).unwrap_or(usize::MAX);
-        self.room.exchange(&mut self.taken, wanted)
+        let asked = usize::try_from(plan.ask.end - plan.ask.start).unwrap_or(usize::MAX);
+        self.room.exchange(&mut self.taken, asked.saturating_add(self.bytes.len()))
     }
 
     /// Takes the bytes that a plan asked for; there may be fewer.
@@ -109,6 +108,8 @@ impl Window {
             self.start = plan.keep;
         }
         self.step = plan.step;
+        // This can only give some back: nobody sends more than was asked for.
+        self.room.exchange(&mut self.taken, self.bytes.len());
     }
 
     /// Gives back what it holds.
