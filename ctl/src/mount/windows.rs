@@ -14,6 +14,9 @@ use super::window::{Plan, Room, Window};
 /// Fetches bytes of one file.
 pub(crate) type Fetch = Arc<dyn Fn(&Range<u64>) -> Result<Vec<u8>, ClientError> + Send + Sync>;
 
+/// Bytes that a thread is fetching.
+type Fetching = JoinHandle<Result<Vec<u8>, ClientError>>;
+
 /// The windows of the files that were read last.
 pub(crate) struct Windows {
     room: Arc<Room>,
@@ -24,7 +27,7 @@ pub(crate) struct Windows {
 struct Reading {
     window: Window,
     /// What comes behind the window, being fetched while that is read.
-    ahead: Option<(Plan, JoinHandle<Result<Vec<u8>, ClientError>>)>,
+    ahead: Option<(Plan, Fetching)>,
 }
 
 impl Windows {
