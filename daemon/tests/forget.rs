@@ -91,6 +91,23 @@ fn a_hold_is_respected_by_the_rule_and_by_name() {
     assert_eq!(error.data.kind, ErrorKind::SnapshotNotFound);
 }
 
+/// S1.22: what the config pins stays, by rule and by name.
+#[test]
+fn what_is_pinned_in_the_config_stays() {
+    let (house, ids) = house_with(4);
+    let config = format!("{CONFIG}pinned = [\"{}\"]\n", &ids[0][..12]);
+    fs::write(house.path("config.toml"), config.replace("HOME", &house.folder.path().to_string_lossy()))
+        .expect("it is written");
+    let house = house.again();
+    let ended = forget(&house, "f1", by_plan());
+    assert_eq!((ended.how, ended.totals.files), (How::Done, 1));
+    assert_eq!(there(&house), [&ids[0], &ids[2], &ids[3]].map(Clone::clone));
+    let named = ForgetSpec { snapshots: vec![ids[0].clone()], ..ForgetSpec::default() };
+    let ended = forget(&house, "f2", named);
+    assert_eq!((ended.totals.files, ended.totals.failed_count), (0, 1), "{:?}", ended.totals.failed);
+    assert_eq!(there(&house).len(), 3);
+}
+
 #[test]
 fn a_source_that_shrank_forgets_nothing_until_somebody_confirms_and_says_what_to_do() {
     let (house, _) = house_with(3);

@@ -7,6 +7,7 @@ mod common;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use backup_engine::lock::Lock;
@@ -17,7 +18,7 @@ use backup_testkit::faults::FaultyStorage;
 use common::damaged::{Damage, damage, names, put, verify_all};
 use common::pruning::{at, exclusive, hours, is_whole, prepared, prune, restic_is_content, stored, without_grace};
 use common::rustic::Rustic;
-use common::{Place, Remembers, lock_options, now, open};
+use common::{Acts, Place, Remembers, lock_options, now, open};
 use rustic_core::ConfigOptions;
 
 /// More changing calls than a prune of the small repository makes.
@@ -75,12 +76,12 @@ fn copy(from: &dyn Storage, to: &dyn Storage) {
     }
 }
 
-fn restic_checks(storage: &dyn Storage) {
+fn on_disk(storage: &dyn Storage) -> Place {
     let place = Place::new();
     let disk = LocalStorage::new(place.repository());
     disk.create().unwrap();
     copy(storage, &disk);
-    place.restic().check();
+    place
 }
 
 #[test]
@@ -100,8 +101,12 @@ fn stopped_after_any_call_it_leaves_everything_whole_and_the_next_one_finishes()
         for lock in names(&storage, FileKind::Lock) {
             storage.remove(&lock).unwrap();
         }
-        if steps % 5 == 0 || stopped.is_ok() {
-            restic_checks(&storage);
+        if steps % 2 == 0 || stopped.is_ok() {
+            let place = on_disk(&storage);
+            place.restic().check();
+            if steps % 4 == 0 || stopped.is_ok() {
+                Rustic::new(place.repository()).check_stopped();
+            }
         }
         let again = prune(&left, &without_grace(), &mut Seen::default()).unwrap();
         is_whole(&left, &what);
@@ -118,6 +123,41 @@ fn stopped_after_any_call_it_leaves_everything_whole_and_the_next_one_finishes()
         }
     }
     panic!("a prune makes more than {STEPS_MAX} changing calls");
+}
+
+/// A backup that wants the target ends a prune in the middle of its work.
+#[test]
+fn suspended_while_it_moves_packs_it_keeps_what_it_has_moved_and_the_next_one_goes_on() {
+    let moving = |place: &Place, suspend_after: usize, seen: &mut Seen| {
+        let (gate, calls) = (Gate::new(), AtomicUsize::new(0));
+        let suspend = |_: &_| {
+            if calls.fetch_add(1, Ordering::Relaxed) + 1 == suspend_after {
+                gate.suspend();
+            }
+        };
+        let monitor = Acts { progress: Some(Box::new(suspend)), ..Acts::default() };
+        let lock = common::lock(&place.open());
+        let ended = repack(&lock, &without_grace(), seen, &gate, &monitor).map(|(done, _)| done.bytes_repacked);
+        (ended, calls.load(Ordering::Relaxed))
+    };
+    let (whole, reports) = moving(&prepared(2).0, usize::MAX, &mut Seen::default());
+    let (place, _) = prepared(2);
+    let before = names(place.open().storage(), FileKind::Pack);
+    let mut seen = Seen::default();
+    let (ended, moved) = moving(&place, 4, &mut seen);
+    assert!(matches!(ended, Err(Error::Suspended)), "{ended:?}");
+    assert!(moved < reports, "it ended after {moved} of {reports} reports");
+    is_whole(&place.open(), "suspended");
+    place.restic().check();
+    assert!(
+        names(place.open().storage(), FileKind::Pack).iter().any(|pack| !before.contains(pack)),
+        "what was moved is stored"
+    );
+    let (rest, _) = moving(&place, usize::MAX, &mut seen);
+    assert!(rest.unwrap() < whole.unwrap(), "what was moved is not moved again");
+    prune(&place.open(), &without_grace(), &mut seen).unwrap();
+    is_whole(&place.open(), "gone on");
+    restic_is_content(&place);
 }
 
 #[test]

@@ -4,12 +4,22 @@
 
 mod common;
 
-use backup_engine::prune::Seen;
-use backup_engine::storage::{FileKind, FileName, LocalStorage, Storage};
-use common::Place;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use backup_engine::prune::{Seen, repack, sweep};
+use backup_engine::storage::{FileKind, FileName, LocalStorage, Step, StepHook, Storage};
+use backup_engine::{Error, Gate};
+use backup_testkit::wait;
 use common::damaged::{names, put};
-use common::pruning::{at, is_whole, prepare, prepared, prune, prune_while, restic_is_content, stored, without_grace};
+use common::pruning::{
+    at, exclusive, is_whole, prepare, prepared, prune, prune_while, restic_is_content, stored, without_grace,
+};
 use common::rustic::Rustic;
+use common::{Place, Remembers, open};
 use rustic_core::{ConfigOptions, SnapshotOptions};
 
 #[test]
@@ -35,6 +45,76 @@ fn a_snapshot_that_appears_between_the_halves_and_uses_what_was_to_go_stays_whol
         restic_is_content(&place);
         Rustic::new(place.repository()).check();
     }
+}
+
+/// Lets restic back up a folder as soon as so many files of a repack are written and not yet in place.
+fn backs_up_at(place: &Arc<Place>, at: usize, source: PathBuf) -> (StepHook, Arc<AtomicUsize>) {
+    let (place, done) = (place.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = done.clone();
+    let hook = move |step: &Step| {
+        let Step::Sync(path) = step else { return Ok(()) };
+        let is_of_repack = path.components().any(|part| part.as_os_str() == "data" || part.as_os_str() == "index");
+        if is_of_repack && count.fetch_add(1, Ordering::SeqCst) == at {
+            let summary = place.restic().backup(&source);
+            assert!(
+                summary["data_added"].as_u64().unwrap() < 100_000,
+                "it found the contents, which were to go: {summary}"
+            );
+        }
+        Ok(())
+    };
+    (Arc::new(hook), done)
+}
+
+#[test]
+fn a_backup_of_restic_that_runs_while_packs_are_moved_stays_whole() {
+    for at in 0.. {
+        let (place, tree) = prepared(2);
+        let place = Arc::new(place);
+        std::fs::copy(place.path("gone"), tree.path("back again")).unwrap();
+        let (hook, written) = backs_up_at(&place, at, tree.root().to_owned());
+        let repository = open(Arc::new(LocalStorage::with_hook(place.repository(), hook))).unwrap();
+        let mut seen = Seen::default();
+        let (gate, monitor) = (Gate::new(), Remembers::default());
+        let used = repack(&common::lock(&repository), &without_grace(), &mut seen, &gate, &monitor).unwrap().1;
+        if written.load(Ordering::SeqCst) <= at {
+            assert!(at > 2, "packs of data, packs of trees and an index are written");
+            return;
+        }
+        let what = format!("restic backed up at file {at}");
+        is_whole(&repository, &what);
+        sweep(&exclusive(&repository).unwrap(), &without_grace(), &mut seen, used, &gate, &monitor).unwrap();
+        assert_eq!(repository.snapshots().unwrap().list.len(), 4, "{what}");
+        is_whole(&repository, &what);
+        place.restic().check();
+        prune(&place.open(), &without_grace(), &mut Seen::default()).unwrap();
+        restic_is_content(&place);
+    }
+}
+
+#[test]
+fn a_sweep_waits_for_a_backup_of_restic_that_is_under_way() {
+    let (place, _) = prepared(2);
+    let repository = place.open();
+    let mut command = place.restic().command();
+    let mut restic = command.args(["backup", "--stdin"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    wait::until("restic holds its lock", || {
+        Some(()).filter(|()| !names(repository.storage(), FileKind::Lock).is_empty())
+    });
+    let before = names(repository.storage(), FileKind::Pack);
+    let locked = prune(&repository, &without_grace(), &mut Seen::default());
+    assert!(
+        matches!(&locked, Err(Error::Locked { holder }) if holder.contains(&restic.id().to_string())),
+        "{locked:?}"
+    );
+    let after = names(repository.storage(), FileKind::Pack);
+    assert!(before.iter().all(|pack| after.contains(pack)), "nothing goes beside it");
+    restic.stdin.take().unwrap().write_all(b"what it was to save").unwrap();
+    assert!(restic.wait().unwrap().success());
+    prune(&repository, &without_grace(), &mut Seen::default()).unwrap();
+    assert_eq!(repository.snapshots().unwrap().list.len(), 4);
+    is_whole(&repository, "after restic");
+    restic_is_content(&place);
 }
 
 #[test]

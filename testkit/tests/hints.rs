@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use backup_testkit::daemon::Daemon;
-use backup_testkit::wait;
+use backup_testkit::{mount, wait};
 use serde_json::Value;
 
 fn backup(daemon: &Daemon, source: &Path, changed: &[&Path]) -> Value {
@@ -97,4 +97,35 @@ fn what_changed_while_a_plan_had_other_excludes_is_found_when_it_has_the_old_one
     assert_eq!(stored(&daemon, &source, "untold/file"), "named to the backup with other excludes");
     let next = back_up_without("*.tmp");
     assert_eq!(next["hints"]["used"], true, "{next}");
+}
+
+#[test]
+fn a_folder_that_changed_although_nobody_said_so_is_counted_and_said_when_everything_is_looked_at() {
+    mount::run(
+        "a_folder_that_changed_although_nobody_said_so_is_counted_and_said_when_everything_is_looked_at",
+        || {
+            let daemon = Daemon::start();
+            let source = plant(daemon.home());
+            let told = source.join("told");
+            backup(&daemon, &source, &[&told]);
+            fs::write(source.join("untold/file"), "missed").expect("it is written");
+            assert_eq!(
+                backup(&daemon, &source, &[&told])["hints"],
+                serde_json::json!({"used": true, "folders_missed": 0})
+            );
+            // A disk that was mounted meanwhile is a reason to look at everything.
+            mount::tmpfs(&told, 1 << 20);
+            let arguments =
+                ["backup", source.to_str().expect("it is text"), "--changed", told.to_str().expect("it is text")];
+            let answer = daemon.ctl(arguments).expect(0);
+            let said = answer.text();
+            assert!(said.contains("Everything was looked at. Changed although nobody said so: 1 folder."), "{said}");
+            let id = said.split_whitespace().nth(1).expect("it names the job").to_owned();
+            let job = daemon.ctl(["job", &id, "--json"]).expect(0).json().remove(0);
+            assert_eq!(job["summary"]["hints"], serde_json::json!({"used": false, "folders_missed": 1}), "{job}");
+            let notices = job["notices"].to_string();
+            assert!(notices.contains("untold, had not been announced"), "{notices}");
+            assert_eq!(stored(&daemon, &source, "untold/file"), "missed");
+        },
+    );
 }

@@ -44,6 +44,16 @@ impl House {
         Self { folder, context }
     }
 
+    /// Returns the house as a daemon finds it that starts now, with what the config says by now.
+    pub(crate) fn again(self) -> Self {
+        let Self { folder, context } = self;
+        drop(context);
+        let targets = targets_in(folder.path(), None);
+        let ledger = Ledger::open(&folder.path().join("state")).expect("it opens");
+        let context = Arc::new(Context::new(Arc::new(SystemClock), targets, ledger));
+        Self { folder, context }
+    }
+
     /// Returns the targets of a daemon that starts now; its changes in repositories ask the hook.
     pub(crate) fn targets(&self, hook: Option<StepHook>) -> Targets {
         targets_in(self.folder.path(), hook)
