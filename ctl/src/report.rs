@@ -126,7 +126,10 @@ fn missing(job: &Job, summary: &JobSummary) -> Vec<String> {
         return Vec::new();
     }
     let mut lines = vec![match job.kind {
-        JobKind::Backup if summary.estimate.is_some() => "Not looked at, or not wholly:".to_owned(),
+        // Also a dry run that failed: there is no snapshot to speak of.
+        JobKind::Backup if summary.estimate.is_some() || summary.snapshot.is_none() => {
+            "Not looked at, or not wholly:".to_owned()
+        }
         JobKind::Backup => "Not in this snapshot, or not whole:".to_owned(),
         JobKind::Restore => "Not restored, or not wholly:".to_owned(),
         JobKind::Forget => "Not forgotten:".to_owned(),

@@ -232,6 +232,9 @@ impl Error {
             }
             Self::Limit { .. } => "If the data is trusted, restore with a higher `--limit`.",
             Self::Suspended => "It goes on when it is resumed.",
+            Self::Io { action: "create" | "write", source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "Check that this is a place where files can be made, and that its drive is connected."
+            }
             _ => advice_for(self.class()),
         }
     }

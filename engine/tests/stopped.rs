@@ -164,6 +164,9 @@ fn a_destination_that_vanishes_is_an_error() {
 fn a_destination_that_cannot_be_one_is_an_error() {
     let place = Place::new();
     let (_, repository, options) = backed_up(&place);
+    let nowhere = RestoreOptions { destination: "/proc/nowhere".into(), ..options.clone() };
+    let error = run(&repository, &nowhere).0.unwrap_err();
+    assert!(error.advice().contains("a place where files can be made"), "{error}: {}", error.advice());
     fs::write(place.path("file"), "theirs").unwrap();
     std::os::unix::fs::symlink("nowhere", place.path("dangling")).unwrap();
     for name in ["file", "file/below", "dangling"] {

@@ -42,13 +42,16 @@ fn a_good_backup_takes_two_lines() {
 
 /// A retry would look at everything anew, so that there is nothing else to do than mend and ask again.
 #[test]
-fn a_partial_dry_run_says_what_was_not_looked_at_and_speaks_of_no_snapshot() {
+fn a_dry_run_that_is_partial_or_failed_says_what_was_not_looked_at_and_speaks_of_no_snapshot() {
     let mut summary = JobSummary { snapshot: None, ..summary(JobState::Partial) };
     (summary.failed_count, summary.failed) = (1, vec![failed("/a", "Give access.")]);
     summary.estimate = Some(Box::default());
-    let lines = outcome(&job("backup"), &summary, &[]);
-    assert!(lines.contains(&"Not looked at, or not wholly:".to_owned()), "{lines:?}");
-    assert!(!lines.iter().any(|line| line.contains("snapshot") || line.contains("Safe")), "{lines:?}");
+    let failed = JobSummary { estimate: None, state: JobState::Failed, ..summary.clone() };
+    for summary in [summary, failed] {
+        let lines = outcome(&job("backup"), &summary, &[]);
+        assert!(lines.contains(&"Not looked at, or not wholly:".to_owned()), "{lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("snapshot") || line.contains("Safe")), "{lines:?}");
+    }
 }
 
 /// S0.43: briefly and without jargon. S0.26: what is done and what needs attention.
