@@ -1,6 +1,7 @@
 //! Looking into snapshots without restoring them: list, find, compare, print.
 
 mod contents;
+mod finder;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -10,16 +11,13 @@ use crate::error::{Error, Result};
 use crate::id::{BlobId, SnapshotId};
 use crate::limits::DEPTH_MAX;
 use crate::repository::Repository;
-use crate::source::pattern::{Pattern, SplitPath};
 use crate::tree::{Node, NodeKind, Tree};
 
 pub use contents::{ByteRange, cat};
+pub use finder::Finder;
 
 /// Is given entries with their paths, which begin with a slash, and says whether to go on.
 pub type EachEntry<'f> = dyn FnMut(&[u8], &Node) -> Result<ControlFlow<()>> + 'f;
-
-/// The same for entries of several snapshots.
-pub type EachFound<'f> = dyn FnMut(&SnapshotId, &[u8], &Node) -> Result<ControlFlow<()>> + 'f;
 
 /// How an entry of one snapshot differs from the other's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,31 +59,6 @@ pub fn list(
         Located::Folder(path, tree) => walk(repository, &mut opener, path, tree, recursive, each).map(|_| ()),
         Located::Entry(path, node) => each(&path, &node).map(|_| ()),
     }
-}
-
-/// Gives every entry of the snapshots whose path matches a pattern, as in excludes.
-///
-/// # Errors
-/// [`Error::Misuse`] for a bad pattern, [`Error::Damaged`], or what `each` returns.
-pub fn find(repository: &Repository, pattern: &str, snapshots: &[SnapshotId], each: &mut EachFound<'_>) -> Result<()> {
-    let wanted = Pattern::new(pattern.as_bytes());
-    let wanted =
-        wanted.map_err(|problem| Error::misuse(format!("the pattern `{pattern}` cannot be used: {problem}")))?;
-    let mut opener = Opener::new(repository.blob_limits())?;
-    for snapshot in snapshots {
-        let tree = repository.top_tree(&mut opener, snapshot)?;
-        let mut found = |path: &[u8], node: &Node| {
-            if wanted.matches(&SplitPath::new(path)) {
-                each(snapshot, path, node)
-            } else {
-                Ok(ControlFlow::Continue(()))
-            }
-        };
-        if walk(repository, &mut opener, b"/".to_vec(), tree, true, &mut found)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// Gives every difference between two snapshots, in the order of paths.

@@ -92,6 +92,9 @@ pub const DEPTH_MAX: usize = 4096;
 /// Those beyond are read anew in the next snapshot.
 pub const UNUSING_TREES_MAX: usize = 1024 * 1024;
 
+/// Folders without a match that a search by name remembers, in some 12 MB.
+pub const BARREN_FOLDERS_MAX: usize = 512 * 1024;
+
 /// The longest name of an entry that is taken from a repository, in bytes: four times what most file systems allow.
 /// Without it, names of a hostile repository could make paths of any length.
 pub const NAME_MAX: usize = 1023;

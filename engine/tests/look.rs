@@ -8,7 +8,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use backup_engine::browse::{ByteRange, Change, ChangeKind, cat, diff, find, list};
+use backup_engine::browse::{ByteRange, Change, ChangeKind, Finder, cat, diff, list};
 use backup_engine::checker::{VerifyOptions, verify};
 use backup_engine::id::SnapshotId;
 use backup_engine::{Error, Gate, Repository};
@@ -98,13 +98,19 @@ fn finds_by_pattern_in_several_snapshots() {
     let place = Place::new();
     let (repository, first, second) = two_snapshots(&place);
     let mut found = Vec::new();
-    find(&repository, "*ed", &[first, second], &mut |snapshot, path, _| {
-        found.push((*snapshot, path.to_vec()));
-        Ok(ControlFlow::Continue(()))
-    })
-    .unwrap();
+    let mut finder = Finder::new(repository, "*ed").unwrap();
+    for snapshot in [first, second] {
+        let mut each = |path: &[u8], _: &_| {
+            found.push((snapshot, path.to_vec()));
+            Ok(ControlFlow::Continue(()))
+        };
+        finder.in_snapshot(&snapshot, &mut each).unwrap();
+    }
     let expected = [(first, "changed"), (first, "removed"), (second, "added"), (second, "changed")];
     assert_eq!(found, expected.map(|(snapshot, name)| (snapshot, below(&place, name))));
+    // All that leads to the source has matches in it, and the folder in it, which both have, has none.
+    let above = below(&place, "").iter().filter(|byte| **byte == b'/').count() as u64;
+    assert_eq!(finder.looked(), 2 * above + 1);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! `snapshot.find`: where names match a pattern, and what a blob, a tree or a pack is for.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
+use backup_engine::browse::Finder;
 use backup_engine::id::{BlobHandle, BlobKind as EngineKind, SnapshotId};
 use backup_engine::snapshot::SnapshotQuery as Filter;
 use backup_engine::tree::Node;
 use backup_engine::uses::{EachUse, Object, Uses};
-use backup_engine::{Error as EngineError, Repository, Result, browse};
+use backup_engine::{Error as EngineError, Result};
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::page::{Page, PageBuilder, PageRequest};
 use backup_proto::params::SnapshotFind;
@@ -96,7 +96,7 @@ struct Search {
 }
 
 enum How {
-    Pattern(Arc<Repository>, String),
+    Pattern(Box<Finder>),
     Uses(Uses),
     /// The target has nothing of this id.
     Unknown,
@@ -111,7 +111,9 @@ impl Search {
         let repository = context.looks.of(&repository);
         repository.load_index().map_err(|error| rpc_error(&error))?;
         let how = match wanted {
-            Wanted::Pattern(pattern) => How::Pattern(repository, pattern.to_owned()),
+            Wanted::Pattern(pattern) => {
+                How::Pattern(Box::new(Finder::new(repository, pattern).map_err(|error| inside(&error))?))
+            }
             Wanted::Object(object) => match Uses::of(repository, object) {
                 Ok(uses) => How::Uses(uses),
                 Err(EngineError::NotFound { .. }) => How::Unknown,
@@ -123,10 +125,7 @@ impl Search {
 
     fn in_snapshot(&mut self, id: &SnapshotId, each: &mut EachHit<'_>) -> Result<()> {
         match &mut self.how {
-            How::Pattern(repository, pattern) => {
-                let mut named = |_: &SnapshotId, path: &[u8], node: &Node| each(None, path, Some(node));
-                browse::find(repository, pattern, &[*id], &mut named)
-            }
+            How::Pattern(finder) => finder.in_snapshot(id, &mut |path, node| each(None, path, Some(node))),
             How::Uses(uses) => {
                 let using: &mut EachUse<'_> = &mut |blob, path, node| each(Some(blob), path, node);
                 uses.in_snapshot(id, using)
