@@ -17,7 +17,7 @@ use signal_hook::iterator::Signals;
 use crate::exit::{Failure, worse};
 use crate::planned::show_planned;
 use crate::render::{Bar, interrupted};
-use crate::report::{empty_summary, outcome};
+use crate::report::{empty_summary, notice_line, outcome};
 use crate::session::Session;
 use crate::text;
 
@@ -100,6 +100,7 @@ pub(crate) fn watch_interrupt() -> Result<Watched, Failure> {
 struct Followed {
     state: Option<JobState>,
     reason: String,
+    notices: Vec<String>,
 }
 
 impl Followed {
@@ -170,6 +171,12 @@ impl Follower {
         }
         match (&event.body, news) {
             (EventBody::Progress(progress), _) => self.show_progress(session, event.time, &progress.progress),
+            (EventBody::Notice(notice), _) => {
+                // Said at once, when something can still be done about it, and not again at the end.
+                let line = notice_line(&notice.sentence);
+                followed.notices.push(notice.sentence.clone());
+                self.say(session, &line)
+            }
             (_, Some(news)) => self.say(session, &news),
             _ => Ok(()),
         }
@@ -220,7 +227,9 @@ impl Follower {
             } else if is_dry && summary.state == JobState::Succeeded {
                 session.out.line("That was a dry run: nothing was changed.")?;
             } else {
-                session.out.lines(outcome(&detail.job, &summary, &detail.notices))?;
+                let said = self.jobs.get(id).map(|followed| &*followed.notices).unwrap_or_default();
+                let unsaid: Vec<_> = detail.notices.into_iter().filter(|notice| !said.contains(notice)).collect();
+                session.out.lines(outcome(&detail.job, &summary, &unsaid))?;
             }
         }
         for summary in &summaries {

@@ -23,9 +23,14 @@ pub(crate) fn outcome(job: &Job, summary: &JobSummary, notices: &[String]) -> Ve
     lines.extend(summary.estimate.iter().flat_map(|found| estimate::found(job, summary, found)));
     lines.extend(summary.verify.iter().flat_map(|report| verify::found(report)));
     lines.extend(missing(job, summary));
-    lines.extend(notices.iter().map(|notice| format!("Note: {}", sentence(notice))));
+    lines.extend(notices.iter().map(|notice| notice_line(notice)));
     lines.extend(summary.repair.as_ref().map_or_else(|| next_steps(job, summary), |report| repair::next(report)));
     lines
+}
+
+/// A sentence that the job had to say.
+pub(crate) fn notice_line(notice: &str) -> String {
+    format!("Note: {}", sentence(notice))
 }
 
 fn headline(job: &Job, summary: &JobSummary) -> String {

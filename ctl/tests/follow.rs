@@ -20,9 +20,10 @@ fn ending(state: &'static str, failed_count: usize) -> House {
             "job.submit" => {
                 daemon.send(2, &json!({"type": "state", "job": "other", "kind": "backup", "state": "failed"}));
                 daemon.send(3, &json!({"type": "progress", "job": "j1", "files": 1, "bytes": 10, "bytes_total": 40}));
+                daemon.send(4, &json!({"type": "notice", "job": "j1", "sentence": "The disk is small"}));
                 let summary = detail(state, failed_count)["summary"].clone();
                 let end = json!({"type": "state", "job": "j1", "kind": "backup", "state": state, "summary": summary});
-                daemon.send(4, &end);
+                daemon.send(5, &end);
                 json!({"jobs": ["j1"]})
             }
             _ => common_answer(daemon, method),
@@ -41,7 +42,7 @@ fn detail(state: &str, failed_count: usize) -> Value {
     json!({
         "id": "j1", "kind": "backup", "state": state, "title": "/d to local", "target": "local",
         "submitted": "2026-01-02T03:04:05Z", "spec": {"kind": "backup", "sources": ["/d"]},
-        "notices": ["The daemon's own state was left out."],
+        "notices": ["The disk is small", "The daemon's own state was left out."],
         "summary": {
             "job": "j1", "state": state, "snapshot": "5e1d0b7c5e1d0b7c", "files": 3, "bytes": 40, "bytes_stored": 10,
             "failed_count": failed_count, "failed": [], "failed_more": failed_count > 0
@@ -76,6 +77,7 @@ fn a_person_reads_the_id_first_and_at_the_end_what_is_safe_what_is_missing_and_w
         [
             "Job j1 (backup) is in the queue; Ctrl-C leaves it running.",
             "25 %, 10 B of 40 B, 1 file",
+            "Note: The disk is small.",
             "Backup j1 is partial: done, except for 2 items.",
             "Safe in local: 3 files, 40 B in snapshot 5e1d0b7c; 10 B of it new.",
             "Not in this snapshot, or not whole:",
@@ -96,9 +98,9 @@ fn a_program_reads_the_id_first_events_of_its_job_alone_and_the_summary_last() {
     let ended = ending("partial", 2).run(&["backup", "/d", "--json"]);
     let lines = ended.json_lines();
     let types: Vec<&str> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
-    assert_eq!(types, ["state", "progress", "state", "summary"]);
+    assert_eq!(types, ["state", "progress", "notice", "state", "summary"]);
     assert!(lines.iter().all(|line| line["job"] == "j1"));
-    let mut summary = lines[3].clone();
+    let mut summary = lines[4].clone();
     assert_eq!(summary["failed"].as_array().unwrap().len(), 2);
     summary["failed"] = Value::Null;
     assert_eq!(

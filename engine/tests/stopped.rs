@@ -143,6 +143,12 @@ fn a_full_destination_is_named_for_each_file_and_holds_nothing_half_done() {
         assert!(failures[0].advice.contains("Free some space"));
         assert!(files(&options.destination).iter().all(|(_, is_part)| !is_part));
         assert_eq!(fs::read(options.destination.join("text")).unwrap(), fs::read(tree.path("text")).unwrap());
+        assert_eq!(*monitor.notices.lock().unwrap(), Vec::<String>::new(), "nothing is known of what was there");
+        let new = RestoreOptions { destination: options.destination.join("new"), ..options.clone() };
+        let monitor = Remembers::default();
+        restore(&repository, &new, &Gate::new(), &monitor).unwrap();
+        let notices = monitor.notices.lock().unwrap().clone();
+        assert!(notices.len() == 1 && notices[0].contains("has room for 2 MiB"), "{notices:?}");
         mount::unmount(&options.destination);
         assert_eq!(run(&repository, &options).1, []);
     });

@@ -18,6 +18,7 @@ mod pipe;
 pub(crate) mod plan;
 mod preview;
 mod removal;
+mod room;
 mod session;
 mod special;
 mod survey;
@@ -88,6 +89,7 @@ pub fn restore(
     }
     let destination = &options.destination;
     let root = Target::root(destination).map_err(Error::io("create", destination))?;
+    room::notice_if_short(monitor, &root, needs.bytes);
     session.unnamed = unnamed::is_possible(&root);
     restore_tree(&session, &selection, &start, root, bounds)?;
     Ok(session.take_summary())
