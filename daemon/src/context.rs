@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use backup_engine::Gate;
+use backup_engine::memory::Budget;
+
 use crate::clock::Clock;
 use crate::config::{Config, ConfigFile};
 use crate::ledger::Ledger;
@@ -18,6 +21,8 @@ pub struct Context {
     pub ledger: Ledger,
     /// What was looked into last.
     pub looks: Looks,
+    /// The memory that all jobs share.
+    memory: Arc<Budget>,
 }
 
 impl Context {
@@ -25,7 +30,19 @@ impl Context {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, targets: Targets, ledger: Ledger) -> Self {
         let looks = Looks::new(Arc::clone(&clock));
-        Self { clock, targets, ledger, looks }
+        let memory = Budget::new(targets.config().last_good().jobs.memory);
+        Self { clock, targets, ledger, looks, memory }
+    }
+
+    /// Makes the gate of a job that begins, with its part in the memory for all jobs.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        Gate::of_job(self.memory.job())
+    }
+
+    /// Makes the memory for all jobs as large as the configuration has it now. Reads the file if it has changed.
+    pub fn size_memory(&self) {
+        self.memory.set(self.config().jobs.memory);
     }
 
     /// Returns the configuration in force: the file as it is now, or, while somebody's edit of it is wrong, as it

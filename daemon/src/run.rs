@@ -209,7 +209,7 @@ impl Running {
     fn do_one(&mut self, action: Action) {
         match action {
             Action::Start(job) => {
-                let gate = Gate::new();
+                let gate = self.run.context.gate();
                 self.gates.insert(job.id.clone(), gate.clone());
                 tracing::info!(job = %job.id, title = job.title(), attempt = job.attempt_count(), "job starts");
                 worker::spawn(*job, Arc::clone(&self.run.context), gate, self.run.inbox.clone());

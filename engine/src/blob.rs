@@ -125,6 +125,9 @@ impl BlobLimits {
     }
 }
 
+/// A blob's length as it is sealed, and that of its contents if they were compressed.
+pub(crate) type Lengths = (u32, Option<u32>);
+
 /// Opens and checks sealed blobs; one for each thread, because zstd's contexts and large buffers are costly to make.
 pub(crate) struct Opener {
     decompressor: zstd::bulk::Decompressor<'static>,
@@ -141,6 +144,21 @@ impl Opener {
 
     pub(crate) fn limits(&self) -> &BlobLimits {
         &self.limits
+    }
+
+    /// Gives up the memory in which blobs were opened.
+    pub(crate) fn forget(&mut self) {
+        (self.plain, self.contents) = (Vec::new(), Vec::new());
+    }
+
+    /// Returns how much memory it takes to open these blobs one after another, in bytes, with what is kept of it.
+    pub(crate) fn memory(&self, blobs: impl Iterator<Item = Lengths>) -> usize {
+        let (mut plain, mut contents) = (self.plain.capacity(), self.contents.capacity());
+        for (length, uncompressed_length) in blobs {
+            plain = plain.max(length as usize);
+            contents = contents.max(uncompressed_length.unwrap_or(0) as usize);
+        }
+        plain.saturating_add(contents)
     }
 
     /// Opens a blob and checks that it is the one that was asked for. The contents stay until the next one is opened.
@@ -160,6 +178,8 @@ impl Opener {
             Error::damaged(format!("blob {blob} in pack {pack}"), problem)
         };
         empty(&mut self.plain);
+        // Doubling would take more than was said.
+        self.plain.reserve_exact(sealed.len());
         if !key.open_into(sealed, &mut self.plain) {
             return Err(damaged("it was not sealed with this repository's key"));
         }

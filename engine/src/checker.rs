@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
+pub(crate) use packs::{PIECE, memory_for};
 pub use rotation::{Coverage, Part};
 pub use source::{SourceOptions, SourceSummary};
 pub(crate) use verified::check as check_verified;

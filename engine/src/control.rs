@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::memory::Memory;
 
 /// What a [`Gate`] tells the threads that pass it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +21,13 @@ pub enum GateState {
 }
 
 /// A gate that every thread of an operation passes before each read of at most
-/// [`READ_STEP`](crate::limits::READ_STEP) and each step of a transfer.
+/// [`READ_STEP`](crate::limits::READ_STEP) and each step of a transfer. It also says how much memory they may take.
 ///
 /// Clones are the same gate.
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
     inner: Arc<Inner>,
+    memory: Memory,
 }
 
 #[derive(Debug, Default)]
@@ -49,10 +51,21 @@ impl Default for State {
 }
 
 impl Gate {
-    /// Makes a gate that stands open.
+    /// Makes a gate that stands open, for an operation beside which there is no other.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes a gate that stands open, for one of the jobs that share a budget of memory.
+    #[must_use]
+    pub fn of_job(memory: Memory) -> Self {
+        Self { memory, ..Self::default() }
+    }
+
+    /// Returns where the operation's threads take the memory for their large buffers.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Returns what the gate says now.

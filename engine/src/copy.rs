@@ -18,9 +18,10 @@ use crate::error::{Class, Error, Result};
 use crate::id::{BlobHandle, BlobId, BlobKind, SnapshotId};
 use crate::limits::{CHECKPOINT_BYTES, COPY_BATCH};
 use crate::lock::Lock;
+use crate::memory::Held;
 use crate::monitor::{ItemFailure, Monitor, PackRecord, Progress};
 use crate::pack::Gatherer;
-use crate::repository::Repository;
+use crate::repository::{FOLDER_GROWTH, Repository};
 use crate::restorer::load_index;
 use crate::restorer::plan::{NeededBlob, Plan, Read, Use};
 use crate::snapshot::Snapshot;
@@ -102,6 +103,7 @@ struct Copier<'a> {
     /// Whether packs that no index file of the source lists were looked for.
     has_searched: bool,
     range: Vec<u8>,
+    held: Held,
     summary: CopySummary,
 }
 
@@ -122,6 +124,7 @@ impl<'a> Copier<'a> {
             ready: Vec::new(),
             has_searched: false,
             range: Vec::new(),
+            held: gate.memory().held(),
             summary: CopySummary::default(),
         })
     }
@@ -178,6 +181,9 @@ impl<'a> Copier<'a> {
             }
             self.gate.check()?;
             let handle = BlobHandle { kind: BlobKind::Tree, id };
+            let location = self.from.index().get(&handle);
+            let opened = location.map_or(0, |at| at.length as usize + at.uncompressed_length.unwrap_or(0) as usize);
+            self.make_room(opened.saturating_mul(FOLDER_GROWTH));
             let bytes = self.from.read_blob(&mut self.opener, &handle)?;
             let tree = Repository::decode_tree(&id, &bytes, self.opener.limits())?;
             if self.is_missing(&handle) {
@@ -194,6 +200,12 @@ impl<'a> Copier<'a> {
             }
         }
         self.fetch(plan)
+    }
+
+    /// Takes so much memory beside what the packs take that are being filled. There is one thread, which never has to wait:
+    /// others see what is left.
+    fn make_room(&mut self, bytes: usize) {
+        self.held.need(self.gatherer.memory().saturating_add(bytes), || {});
     }
 
     fn is_missing(&self, handle: &BlobHandle) -> bool {
@@ -214,6 +226,8 @@ impl<'a> Copier<'a> {
     fn fetch(&mut self, plan: Plan) -> Result<()> {
         for read in plan.reads(1) {
             self.gate.check()?;
+            // As it was read, opened, and sealed anew.
+            self.make_room(read.memory(self.range.capacity(), &self.opener).saturating_mul(2));
             let name = FileName::new(FileKind::Pack, read.pack.0);
             let length = usize::try_from(read.length).unwrap_or(usize::MAX);
             let mut range = std::mem::take(&mut self.range);

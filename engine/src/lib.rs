@@ -21,6 +21,7 @@ mod key;
 pub mod keys;
 pub mod limits;
 pub mod lock;
+pub mod memory;
 pub mod monitor;
 pub mod now;
 pub mod pack;

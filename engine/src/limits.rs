@@ -31,9 +31,12 @@ pub const PACK_MARGIN: usize = CHUNK_MAX + 1024 * 1024;
 /// Packs that a backup has in memory at once: one of data and one of trees that are being filled, and one that is full.
 pub const PACK_BUFFERS: usize = 3;
 
-/// The memory that a backup takes unless told otherwise, in bytes: what all threads read, seal and write. With what a
-/// process needs anyway it stays below 150 MB.
-pub const BACKUP_MEMORY: usize = 104 * 1024 * 1024;
+/// The memory that all jobs together take unless told otherwise, in bytes: what their threads read, open, seal and write.
+/// With what a process needs anyway it stays below 150 MB, with many threads a little above.
+pub const ALL_MEMORY: usize = 120 * 1024 * 1024;
+
+/// What each job may take of it whatever the others have taken, in bytes: two threads of a restore, or one that reads a pack.
+pub const JOB_MEMORY: usize = 24 * 1024 * 1024;
 
 /// The largest pack that is read. Other programs may be set to make packs of up to 4 GiB − 1; offsets are 32 bits.
 pub const PACK_SIZE_MAX: u64 = u32::MAX as u64;

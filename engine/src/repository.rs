@@ -22,6 +22,7 @@ use crate::storage::{AtPause, Bytes, DryLocks, DryStorage, FileKind, FileName, P
 
 use files::to_json;
 use kept::AllKept;
+pub(crate) use trees::FOLDER_GROWTH;
 
 /// A repository that is open.
 pub struct Repository {

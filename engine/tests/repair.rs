@@ -245,7 +245,7 @@ fn it_leaves_a_whole_repository_alone_and_stops_when_it_must() {
 
     let repository = open(Arc::new(damaged_thrice(&whole))).unwrap();
     let (gate, monitor) = (Gate::new(), Remembers::default());
-    let examined = examine(&common::lock(&repository), &gate, &monitor).unwrap();
+    let examined = examine(&common::lock(&repository), 0, &gate, &monitor).unwrap();
     gate.pause();
     let before = contents(repository.storage());
     let ended = mend(&exclusive(&repository).unwrap(), &examined, &options(true), &gate, &monitor);

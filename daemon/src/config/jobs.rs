@@ -1,6 +1,6 @@
 //! `[jobs]`: what jobs may take of the machine.
 
-use backup_engine::limits::BACKUP_MEMORY;
+use backup_engine::limits::ALL_MEMORY;
 use backup_proto::size::{parse_size, size};
 use toml::de::DeTable;
 
@@ -10,20 +10,20 @@ use super::section::{Located, Section, Vocabulary};
 /// What the section may hold.
 const VOCABULARY: Vocabulary = Vocabulary { known: &["memory"], refused: &[] };
 
-/// The least that a backup can be given: with less it would take this much all the same.
+/// The least that jobs can be given: with less a backup would take this much all the same.
 const MEMORY_MIN: usize = 64 * 1024 * 1024;
 
 /// What jobs may take of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobsConfig {
-    /// The memory that all threads of a backup together take for what they read, seal and write, in bytes. More lets
-    /// more threads work on large files at once; the index and the daemon itself come on top.
+    /// The memory that all jobs together take for what their threads read, open, seal and write, in bytes. More lets more
+    /// threads work at once; the index and the daemon itself come on top.
     pub memory: usize,
 }
 
 impl Default for JobsConfig {
     fn default() -> Self {
-        Self { memory: BACKUP_MEMORY }
+        Self { memory: ALL_MEMORY }
     }
 }
 

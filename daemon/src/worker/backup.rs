@@ -41,7 +41,6 @@ pub(super) fn run(
     let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
     let mut options = options(job, spec, context)?;
     options.adopt = adopt;
-    options.memory = context.config().jobs.memory;
     if let Some(again) = &job.again {
         // A list that cannot be read, or that is too long, means that everything is looked at.
         options.again = again::failed_paths(job, again, context);

@@ -31,7 +31,6 @@ pub(super) fn run(
 ) -> Result<Totals, Failure> {
     let name = job.target.as_deref().unwrap_or(DEFAULT_TARGET);
     let mut options = options(job, spec, context)?;
-    options.memory = context.config().jobs.memory;
     let target = context.targets.open_dry(name, job, gate)?;
     if let Some(notice) = &target.notice {
         reporter.notice(notice);

@@ -35,6 +35,7 @@ pub fn spawn(job: Job, context: Arc<Context>, gate: Gate, inbox: Inbox) {
     let event = move |ended: Ended| Event::Worker { job: id, attempt, news: News::Finished(Box::new(ended)) };
     let failed = event.clone();
     let body = move || {
+        context.size_memory();
         let ended = catch_unwind(AssertUnwindSafe(|| attempt::run(&job, &context, &gate, &inbox)))
             .unwrap_or_else(|_| Ended::failed(broken("the job stopped at a mistake in this program")));
         inbox.send(event(ended));

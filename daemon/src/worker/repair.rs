@@ -43,7 +43,7 @@ fn repair(
     // Whoever takes an exclusive lock removes these.
     let locks = context.targets.locks_left_behind(repository, &place.folder)?;
     let lock = context.targets.lock(repository, &place.folder, false)?;
-    let examined = examine(&lock, gate, reporter)?;
+    let examined = examine(&lock, 0, gate, reporter)?;
     if spec.dry_run {
         return Ok((locks, preview(&lock, &examined, &options, gate, reporter)?));
     }

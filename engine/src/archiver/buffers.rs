@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::error::Result;
 use crate::limits::{CHUNK_MIN, PACK_BUFFERS, PACK_SIZE, READ_STEP};
+use crate::memory::{Held, Memory as JobMemory};
 
 /// Room for a chunk to be read and to be sealed, in bytes of the chunk.
 const ROOM: usize = 3 * 1024 * 1024;
@@ -28,6 +29,9 @@ pub(super) struct Buffers {
     rooms: Pool<Memory>,
     tokens: Pool<()>,
     largest: usize,
+    /// What was taken of the budget of all jobs. It is taken at once and kept to the end: threads that wait for each other's
+    /// rooms and tokens as said above cannot wait for other jobs too.
+    _held: Option<Held>,
 }
 
 /// Things that are used by one thread after the other.
@@ -73,17 +77,30 @@ impl<T> Pool<T> {
 }
 
 impl Buffers {
+    /// Takes what the budget of all jobs has left, and no more than `most` if that is not 0, for so many threads.
+    pub(super) fn take(memory: &JobMemory, most: usize, threads: usize, chunk_max: usize) -> Self {
+        let least = Self::fixed(threads, chunk_max) + 2 * ROOM;
+        let held = memory.take_rest(least, if most == 0 { usize::MAX } else { most });
+        let budget = if most == 0 { held.bytes() } else { most };
+        Self { _held: Some(held), ..Self::new(budget, threads, chunk_max) }
+    }
+
     /// Divides so many bytes among so many threads, for chunks of at most `chunk_max` bytes.
     pub(super) fn new(budget: usize, threads: usize, chunk_max: usize) -> Self {
         let largest = chunk_max + READ_STEP;
-        let wider = 2 * largest.saturating_sub(ROOM);
-        let fixed = PACK_BUFFERS * PACK_SIZE + threads * (2 * SMALL + THREAD) + wider;
+        let wider = wider(chunk_max);
+        let fixed = Self::fixed(threads, chunk_max);
         let rooms = budget.saturating_sub(fixed) / (2 * ROOM);
         // A thread reads one chunk and may have handed out another.
         let rooms = rooms.clamp(1, 2 * threads);
         let left = budget.saturating_sub(fixed + rooms * 2 * ROOM);
         let tokens = 1 + (left / wider.max(1)).min(threads);
-        Self { rooms: Pool::new(rooms, Memory::default), tokens: Pool::new(tokens, || ()), largest }
+        Self { rooms: Pool::new(rooms, Memory::default), tokens: Pool::new(tokens, || ()), largest, _held: None }
+    }
+
+    /// What is needed beside rooms: packs, for each thread a small file, and one chunk of any length.
+    fn fixed(threads: usize, chunk_max: usize) -> usize {
+        PACK_BUFFERS * PACK_SIZE + threads * (2 * SMALL + THREAD) + wider(chunk_max)
     }
 
     /// Returns a room if one is free.
@@ -130,6 +147,11 @@ impl Buffers {
     fn room(&self, memory: Memory) -> Buffer {
         Buffer { memory, filled: 0, home: Some(self.rooms.home.clone()), token: None }
     }
+}
+
+/// By how much a room is wider that takes a chunk of any length.
+fn wider(chunk_max: usize) -> usize {
+    2 * (chunk_max + READ_STEP).saturating_sub(ROOM)
 }
 
 impl Buffer {
@@ -210,18 +232,21 @@ impl Drop for Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{BACKUP_MEMORY, CHUNK_MAX};
+    use crate::limits::{ALL_MEMORY, CHUNK_MAX, JOB_MEMORY};
+
+    /// What a backup takes if there is no other job.
+    const ALONE: usize = ALL_MEMORY - JOB_MEMORY;
 
     const WIDER: usize = 2 * (CHUNK_MAX + READ_STEP - ROOM);
 
     #[test]
     fn what_all_threads_may_take_together_fits_into_the_budget() {
         for threads in 1..=24 {
-            let buffers = Buffers::new(BACKUP_MEMORY, threads, CHUNK_MAX);
+            let buffers = Buffers::new(ALONE, threads, CHUNK_MAX);
             let (rooms, tokens) = (buffers.rooms.free.len(), buffers.tokens.free.len());
             let chunks = rooms * 2 * ROOM + tokens * WIDER;
             let all = PACK_BUFFERS * PACK_SIZE + threads * (2 * SMALL + THREAD) + chunks;
-            assert!(rooms == 1 || all <= BACKUP_MEMORY, "{threads} threads, {rooms} rooms: {all} bytes");
+            assert!(rooms == 1 || all <= ALONE, "{threads} threads, {rooms} rooms: {all} bytes");
         }
         // However little it is, one chunk at a time can be stored.
         let least = Buffers::new(0, 16, CHUNK_MAX);

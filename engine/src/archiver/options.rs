@@ -9,7 +9,7 @@ use serde_json::Map;
 
 use super::session::Counts;
 use crate::id::{BlobId, SnapshotId};
-use crate::limits::{BACKUP_MEMORY, CHECKPOINT_BYTES};
+use crate::limits::CHECKPOINT_BYTES;
 use crate::monitor::PackRecord;
 use crate::pack::Blobs;
 use crate::snapshot::{Snapshot, Summary};
@@ -75,8 +75,8 @@ pub struct BackupOptions {
     pub never: Vec<PathBuf>,
     /// How many threads read and seal; 0: as many as the machine runs at once.
     pub threads: usize,
-    /// How many bytes of memory all threads together may take for what they read, seal and write; 0: as
-    /// [`BACKUP_MEMORY`](crate::limits::BACKUP_MEMORY) says.
+    /// How many bytes of memory all threads together take at most for what they read, seal and write; 0: what the gate's
+    /// budget has left, but for the share of another job.
     pub memory: usize,
     /// How long a first backup takes before it is counted how much there is to do: a short one need not know.
     pub count_after: Duration,
@@ -146,10 +146,6 @@ impl BackupOptions {
 
     pub(super) fn checkpoint_bytes(&self) -> u64 {
         if self.checkpoint_bytes == 0 { CHECKPOINT_BYTES } else { self.checkpoint_bytes }
-    }
-
-    pub(super) fn memory(&self) -> usize {
-        if self.memory == 0 { BACKUP_MEMORY } else { self.memory }
     }
 
     pub(super) fn thread_count(&self) -> usize {

@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
             to_write: Mutex::new(Some(to_write)),
             counts: Mutex::default(),
             first_failure: Mutex::default(),
-            buffers: Buffers::new(options.memory(), options.thread_count(), chunker.max()),
+            buffers: Buffers::take(gate.memory(), options.memory, options.thread_count(), chunker.max()),
             chunker,
             failed: AtomicBool::new(false),
             ended: AtomicBool::new(false),

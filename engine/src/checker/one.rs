@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::packs::Reader;
 use super::queue::Queue;
 use super::{Checker, VerifySummary};
 use crate::blob::Opener;
@@ -60,6 +61,7 @@ impl Checker<'_> {
             while let Some(mut turn) = queue.next() {
                 self.gate.check()?;
                 self.is_known(&BlobHandle { kind: BlobKind::Tree, id: turn.tree })?;
+                let _held = self.repository.hold_tree(self.gate.memory(), &turn.tree);
                 let Ok(tree) = self.repository.read_tree(&mut opener, &turn.tree) else { continue };
                 if turn.path.components().count() > DEPTH_MAX {
                     continue;
@@ -102,11 +104,12 @@ impl Checker<'_> {
     fn read_blobs(&self, wanted: &[Wanted]) -> Result<()> {
         let next = AtomicUsize::new(0);
         self.on_threads(|| {
-            let mut opener = Opener::new(self.repository.blob_limits())?;
+            let mut reader = Reader::new(self)?;
             while let Some((pack, blobs)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
                 for blob in blobs {
                     self.gate.check()?;
-                    self.read_one(*pack, blob, &mut opener)?;
+                    reader.make_room(0, std::slice::from_ref(blob));
+                    self.read_one(*pack, blob, &mut reader.opener)?;
                     self.monitor.progress(&Progress { bytes: blob.length.into(), ..Progress::default() });
                 }
             }

@@ -14,19 +14,50 @@ use crate::error::{Error, Result};
 use crate::id::PackId;
 use crate::index::Location;
 use crate::limits::VERIFIED_STEP;
+use crate::memory::Held;
 use crate::monitor::{PackedBlob, Progress};
 use crate::pack::{header_of, read_header};
 use crate::storage::{FileKind, FileName};
 
 /// The most of a pack that is read and held in memory at once, in bytes: all of one of our own, which ends with the
 /// blob that fills it. A larger one is read in such pieces, and then once more blob by blob.
-const PIECE: u64 = 32 * 1024 * 1024;
+pub(crate) const PIECE: u64 = 32 * 1024 * 1024;
 
 /// What one thread reads packs with.
-struct Reader {
-    opener: Opener,
+pub(super) struct Reader {
+    pub(super) opener: Opener,
     /// The pack, if it is not too large to keep, or a piece of it.
     bytes: Vec<u8>,
+    /// What both take.
+    held: Held,
+}
+
+impl Reader {
+    pub(super) fn new(checker: &Checker<'_>) -> Result<Self> {
+        let opener = Opener::new(checker.repository.blob_limits())?;
+        Ok(Self { opener, bytes: Vec::new(), held: checker.gate.memory().held() })
+    }
+
+    /// Sees to it that there is memory for a pack of some length, and to open these blobs of it one after another; with no
+    /// length, each is read by itself.
+    pub(super) fn make_room(&mut self, length: u64, blobs: &[PackedBlob]) {
+        let Self { opener, bytes, held } = self;
+        held.need(memory_for(length, bytes.capacity(), opener, blobs), || {
+            opener.forget();
+            *bytes = Vec::new();
+        });
+    }
+}
+
+/// Returns how much memory it takes to read a pack into a buffer of this capacity, in pieces if it is long, and to open
+/// these blobs of it.
+pub(crate) fn memory_for(length: u64, capacity: usize, opener: &Opener, blobs: &[PackedBlob]) -> usize {
+    let piece = usize::try_from(length.min(PIECE)).unwrap_or(usize::MAX).max(capacity);
+    // What is in no piece is read by itself.
+    let is_whole = (1..=PIECE).contains(&length);
+    let alone = if is_whole { None } else { blobs.iter().map(|blob| blob.length as usize).max() };
+    let opened = opener.memory(blobs.iter().map(|blob| (blob.length, blob.uncompressed_length)));
+    piece.saturating_add(alone.unwrap_or(0)).saturating_add(opened)
 }
 
 /// Which packs have their turn, and when each was read.
@@ -106,8 +137,9 @@ impl Checker<'_> {
         let next = AtomicUsize::new(0);
         let bytes = AtomicU64::new(0);
         self.on_threads(|| {
-            let mut reader = Reader { opener: Opener::new(self.repository.blob_limits())?, bytes: Vec::new() };
+            let mut reader = Reader::new(self)?;
             while let Some(pack) = chosen.get(next.fetch_add(1, Ordering::Relaxed)).map(|number| &packs[*number]) {
+                reader.make_room(pack.length, &pack.blobs);
                 if self.read_pack(pack, &mut reader)? {
                     rotation.note(pack);
                 }

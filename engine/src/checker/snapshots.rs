@@ -42,6 +42,7 @@ impl Checker<'_> {
             }
             self.gate.check()?;
             self.is_known(&BlobHandle { kind: BlobKind::Tree, id: turn.tree })?;
+            let _held = self.repository.hold_tree(self.gate.memory(), &turn.tree);
             match self.repository.read_tree(&mut opener, &turn.tree) {
                 Ok(Tree { nodes }) => {
                     for node in &nodes {

@@ -57,6 +57,11 @@ impl<'a> Gatherer<'a> {
         self.write_index()
     }
 
+    /// Returns how much memory the packs take that are being filled, with what the next blob adds, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.open.iter().map(OpenPack::memory).sum()
+    }
+
     /// Returns how many bytes of packs were written.
     pub(crate) fn bytes_stored(&self) -> u64 {
         self.bytes_stored

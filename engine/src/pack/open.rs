@@ -54,6 +54,11 @@ impl OpenPack {
         self.bytes.len()
     }
 
+    /// Returns how much memory it takes, with what it grows by next, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + PACK_GROWTH
+    }
+
     /// Returns whether nothing is in it.
     pub(super) fn is_empty(&self) -> bool {
         self.blobs.is_empty()

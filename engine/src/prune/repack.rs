@@ -11,7 +11,9 @@ use crate::control::Gate;
 use crate::error::{Error, Result};
 use crate::id::BlobKind;
 use crate::index::Location;
+use crate::limits::PACK_SIZE;
 use crate::lock::Lock;
+use crate::memory::Held;
 use crate::monitor::{ItemFailure, Monitor, PackedBlob, Progress};
 use crate::pack::Gatherer;
 use crate::repository::Repository;
@@ -44,7 +46,7 @@ pub fn repack(
     monitor.total(0, chosen.iter().map(|pack| pack.weigh().0).sum());
     let opener = Opener::new(repository.blob_limits())?;
     let sealer = Sealer::new(repository.config())?;
-    let mut mover = Mover { repository, gate, monitor, opener, sealer, gatherer };
+    let mut mover = Mover { repository, gate, monitor, opener, sealer, gatherer, held: gate.memory().held() };
     let mut summary = PruneSummary::default();
     let mut moved = Vec::new();
     let result = chosen.iter().try_for_each(|pack| {
@@ -133,6 +135,7 @@ struct Mover<'a> {
     opener: Opener,
     sealer: Sealer,
     gatherer: Gatherer<'a>,
+    held: Held,
 }
 
 impl Mover<'_> {
@@ -143,7 +146,9 @@ impl Mover<'_> {
         // Few blobs are read one by one, many in one piece.
         let is_worth_it = length <= PACK_IN_MEMORY && pack.weigh().0 > length / 2;
         let whole = match usize::try_from(length) {
-            Ok(length) if is_worth_it => self.repository.storage().read_range(&name, 0, length).ok(),
+            Ok(length) if is_worth_it && self.make_room(pack, length) => {
+                self.repository.storage().read_range(&name, 0, length).ok()
+            }
             _ => None,
         };
         let mut is_whole = true;
@@ -157,6 +162,19 @@ impl Mover<'_> {
             self.monitor.progress(&Progress { bytes: u64::from(blob.length), ..Progress::default() });
         }
         Ok(is_whole)
+    }
+
+    /// Says whether there is memory for a pack beside those that are being filled; without, it is read blob by blob. The
+    /// memory for that is taken whether it is there or not.
+    fn make_room(&mut self, pack: &Pack, length: usize) -> bool {
+        // As it was read, opened, and sealed anew.
+        let opened = self.opener.memory(pack.kept_blobs().map(|blob| (blob.length, blob.uncompressed_length)));
+        let alone = pack.kept_blobs().map(|blob| 2 * blob.length as usize).max().unwrap_or(0);
+        // The pack that is being filled grows by all that is kept, unless that fills it.
+        let kept = usize::try_from(pack.weigh().0).unwrap_or(usize::MAX).min(PACK_SIZE);
+        let least = self.gatherer.memory().saturating_add(kept).saturating_add(opened).saturating_add(alone);
+        self.held.need(least, || {});
+        self.held.try_need(least.saturating_add(length))
     }
 
     fn move_blob(&mut self, pack: &Pack, name: &FileName, blob: &PackedBlob, whole: Option<&[u8]>) -> Result<bool> {

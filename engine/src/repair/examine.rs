@@ -8,18 +8,17 @@ use std::sync::{Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use crate::blob::Opener;
+use crate::checker::{PIECE, memory_for};
 use crate::control::Gate;
 use crate::error::{Error, Result};
 use crate::id::{BlobHandle, PackId};
 use crate::index::Location;
 use crate::lock::Lock;
+use crate::memory::Held;
 use crate::monitor::{ItemFailure, Monitor, PackedBlob, Progress};
 use crate::pack::{header_of, read_header};
 use crate::repository::Repository;
 use crate::storage::{FileKind, FileName};
-
-/// The most of a pack that is held in memory at once, in bytes; a larger one is read blob by blob.
-const PIECE: u64 = 32 * 1024 * 1024;
 
 /// What reading every pack has shown.
 #[derive(Debug, Default)]
@@ -41,11 +40,11 @@ pub(super) enum Finding {
 
 /// Reads every pack. The lock is a shared one: nothing is changed.
 ///
-/// A pack that is left alone is reported to the monitor.
+/// A pack that is left alone is reported to the monitor. So many threads read; with 0, as many as the machine runs at once.
 ///
 /// # Errors
 /// [`Error::Cancelled`] and [`Error::Suspended`] when the gate says so; the storage's own, when listing.
-pub fn examine(lock: &Lock, gate: &Gate, monitor: &dyn Monitor) -> Result<Examined> {
+pub fn examine(lock: &Lock, threads: usize, gate: &Gate, monitor: &dyn Monitor) -> Result<Examined> {
     let repository: &Repository = lock.repository();
     repository.read_index_again()?;
     let mut listed = repository.index().by_pack();
@@ -55,7 +54,8 @@ pub fn examine(lock: &Lock, gate: &Gate, monitor: &dyn Monitor) -> Result<Examin
     monitor.total(0, there.iter().map(|(_, length)| length).sum());
     let (next, found) = (AtomicUsize::new(0), Mutex::new(HashMap::new()));
     let run = || {
-        let mut reader = Reader { repository, gate, monitor, opener: Opener::new(repository.blob_limits())? };
+        let held = gate.memory().held();
+        let mut reader = Reader { repository, gate, monitor, opener: Opener::new(repository.blob_limits())?, held };
         while let Some((name, length)) = there.get(next.fetch_add(1, Ordering::Relaxed)) {
             let id = PackId(name.id);
             if let Some(finding) = reader.look(name, *length, listed.get(&id).map(Vec::as_slice))? {
@@ -64,7 +64,10 @@ pub fn examine(lock: &Lock, gate: &Gate, monitor: &dyn Monitor) -> Result<Examin
         }
         Ok(())
     };
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let threads = match threads {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        threads => threads,
+    };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
         let mut result = Ok(());
@@ -81,6 +84,7 @@ struct Reader<'a> {
     gate: &'a Gate,
     monitor: &'a dyn Monitor,
     opener: Opener,
+    held: Held,
 }
 
 impl Reader<'_> {
@@ -102,6 +106,8 @@ impl Reader<'_> {
     }
 
     fn judge(&mut self, name: &FileName, length: u64, listed: Option<&[PackedBlob]>) -> Result<Option<Finding>> {
+        let Self { opener, held, .. } = self;
+        held.need(memory_for(length, 0, opener, listed.unwrap_or_default()), || opener.forget());
         let (hash, bytes) = self.read(name, length)?;
         let pack = PackId(name.id);
         let header = match &bytes {

@@ -15,6 +15,7 @@ use crate::control::Gate;
 use crate::error::Result;
 use crate::id::{BlobHandle, BlobId, BlobKind};
 use crate::lock::Lock;
+use crate::memory::Held;
 use crate::monitor::{Monitor, PlannedAction, PlannedItem, Progress};
 use crate::pack::{Gatherer, write_index_files};
 use crate::prune::check_removable;
@@ -56,7 +57,8 @@ pub fn mend(
     let plan = Plan::new(lock.repository(), examined)?;
     let mut summary = announce(&plan, monitor);
     let mut gatherer = Gatherer::new(lock, monitor);
-    save_blobs(&plan, &look, &mut gatherer, monitor)?;
+    let mut held = gate.memory().held();
+    save_blobs(&plan, &look, &mut gatherer, &mut held, monitor)?;
     let damaged = {
         let mut sealer = Sealer::new(lock.repository().config())?;
         let mut stored = HashSet::new();
@@ -108,12 +110,16 @@ fn save_blobs(
     plan: &Plan<'_>,
     look: &dyn Fn() -> Result<()>,
     gatherer: &mut Gatherer<'_>,
+    held: &mut Held,
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let mut opener = Opener::new(plan.known.repository.blob_limits())?;
     monitor.total(0, plan.saved().map(|(_, at)| u64::from(at.length)).sum());
     for (handle, at) in plan.saved() {
         look()?;
+        // There is one thread, which never has to wait: others see what is left.
+        let opened = opener.memory([(at.length, at.uncompressed_length)].into_iter());
+        held.need(gatherer.memory() + opened + at.length as usize, || {});
         let sealed = plan.known.read(&handle, &at, &mut opener)?.0;
         gatherer.add(handle, &sealed, at.uncompressed_length)?;
         monitor.progress(&Progress { bytes: u64::from(at.length), ..Progress::default() });

@@ -6,9 +6,13 @@ use super::Repository;
 use crate::blob::{BlobLimits, Opener};
 use crate::error::{Error, Result};
 use crate::id::{BlobHandle, BlobId, BlobKind, SnapshotId};
+use crate::memory::{Held, Memory};
 use crate::snapshot::Snapshot;
 use crate::storage::{FileKind, FileName};
 use crate::tree::{Tree, TreeError};
+
+/// How much larger a folder is in memory, and all it takes to read it, than its tree as it is sealed and opened.
+pub(crate) const FOLDER_GROWTH: usize = 4;
 
 impl Repository {
     /// Reads the bytes of a folder's tree, if they are there.
@@ -25,6 +29,13 @@ impl Repository {
         let handle = BlobHandle { kind: BlobKind::Tree, id: *id };
         let bytes = self.read_blob(opener, &handle)?;
         Self::decode_tree(id, &bytes, opener.limits())
+    }
+
+    /// Holds the memory that it takes to read a folder's tree and to look through it; waits for it.
+    pub(crate) fn hold_tree(&self, memory: &Memory, id: &BlobId) -> Held {
+        let location = self.index().get(&BlobHandle { kind: BlobKind::Tree, id: *id });
+        let opened = location.map_or(0, |at| at.length as usize + at.uncompressed_length.unwrap_or(0) as usize);
+        memory.hold(opened.saturating_mul(FOLDER_GROWTH))
     }
 
     /// Reads a folder's tree, or returns it as it was read before.

@@ -46,7 +46,8 @@ fn fetch(session: &Session<'_>, tools: &mut Tools, works: &[Work], read: &Read) 
         return Ok(());
     }
     session.gate.check()?;
-    let Tools { opener, range } = tools;
+    tools.make_room(read);
+    let Tools { opener, range, .. } = tools;
     let name = FileName::new(FileKind::Pack, read.pack.0);
     // No blob is longer than one may be, and several are read at once only if they are short.
     let length = usize::try_from(read.length).unwrap_or(usize::MAX);

@@ -12,6 +12,7 @@ use super::target::Target;
 use crate::error::{Error, Result};
 use crate::id::{BlobHandle, BlobId, BlobKind};
 use crate::index::Location;
+use crate::memory::Held;
 use crate::monitor::PlannedAction;
 use crate::source::sparse::{write_sparse, write_zeros};
 use crate::tree::Node;
@@ -54,9 +55,16 @@ impl Chunk {
     }
 }
 
+/// Holds the memory for any of these chunks. A thread that compares chunks holds no other.
+pub(super) fn hold_one_of(session: &Session<'_>, chunks: &[Chunk]) -> Held {
+    let largest = chunks.iter().map(Chunk::length).max().unwrap_or(0);
+    session.gate.memory().hold(usize::try_from(largest).unwrap_or(usize::MAX))
+}
+
 /// Returns which chunks are in a file already.
 pub(super) fn right_chunks(session: &Session<'_>, file: &File, chunks: &[Chunk]) -> Result<Vec<bool>> {
     let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let _held = hold_one_of(session, chunks);
     let is_right = |chunk: &Chunk| {
         session.gate.check()?;
         Ok(chunk.offset.saturating_add(chunk.length()) <= length && chunk.read_from(file).is_some())

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::FileType;
 
 use super::batch::FileJob;
-use super::chunks::{Chunk, chunks, copy_chunk, right_chunks};
+use super::chunks::{Chunk, chunks, copy_chunk, hold_one_of, right_chunks};
 use super::plan::{Plan, Use};
 use super::session::Session;
 use super::unnamed;
@@ -123,6 +123,7 @@ impl Work {
         let mut written = if used { right_chunks(session, &part, &chunks)? } else { vec![false; chunks.len()] };
         part.set_len(length).map_err(Error::io("write", &path))?;
         if let Some((file, right)) = &existing {
+            let _held = hold_one_of(session, &chunks);
             for (number, chunk) in chunks.iter().enumerate() {
                 if right[number] && !written[number] {
                     written[number] = copy_chunk(file, &part, chunk).map_err(Error::io("copy", &path))?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::blob::Opener;
 use crate::id::{BlobHandle, BlobId, BlobKind, PackId};
 use crate::index::Location;
 
@@ -42,6 +43,15 @@ pub(crate) struct Use {
     pub(crate) file: usize,
     /// Where in the file, in bytes.
     pub(crate) offset: u64,
+}
+
+impl Read {
+    /// Returns how much memory it takes to read it into a buffer of this capacity and to open what is in it, in bytes.
+    pub(crate) fn memory(&self, capacity: usize, opener: &Opener) -> usize {
+        let lengths = |blob: &NeededBlob| (blob.location.length, blob.location.uncompressed_length);
+        let range = usize::try_from(self.length).unwrap_or(usize::MAX).max(capacity);
+        range.saturating_add(opener.memory(self.blobs.iter().map(lengths)))
+    }
 }
 
 /// Gathers what a batch needs.

@@ -9,10 +9,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::Stat;
 
 use super::options::{Overwrite, RestoreOptions, RestoreSummary};
+use super::plan::Read;
 use super::target::Target;
 use crate::blob::{BlobLimits, Opener};
 use crate::control::Gate;
 use crate::error::{Class, Error, Result};
+use crate::memory::Held;
 use crate::monitor::{ItemFailure, Monitor, Progress};
 use crate::repository::Repository;
 use crate::source::handle::Place;
@@ -25,6 +27,24 @@ pub(super) struct Tools {
     pub(super) opener: Opener,
     /// A range of a pack.
     pub(super) range: Vec<u8>,
+    /// What both take.
+    pub(super) held: Held,
+}
+
+impl Tools {
+    fn new(session: &Session<'_>) -> Result<Self> {
+        let held = session.gate.memory().held();
+        Ok(Self { opener: Opener::new(session.blob_limits)?, range: Vec::new(), held })
+    }
+
+    /// Sees to it that there is memory to read a range and to open what is in it.
+    pub(super) fn make_room(&mut self, read: &Read) {
+        let Self { opener, range, held } = self;
+        held.need(read.memory(range.capacity(), opener), || {
+            opener.forget();
+            *range = Vec::new();
+        });
+    }
 }
 
 /// What the threads of one restore share.
@@ -67,7 +87,7 @@ impl<'a> Session<'a> {
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         let run = || {
-            let mut tools = Tools { opener: Opener::new(self.blob_limits)?, range: Vec::new() };
+            let mut tools = Tools::new(self)?;
             while !stop.load(Ordering::Relaxed) {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= tasks {

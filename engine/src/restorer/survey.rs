@@ -114,6 +114,8 @@ impl Surveyor<'_, '_> {
 
     fn look_at(&self, tools: &mut Tools, folder: &Folder) -> Result<Found> {
         self.session.gate.check()?;
+        // Given back before others are waited for, who may lead to more folders.
+        let _held = self.session.repository.hold_tree(self.session.gate.memory(), &folder.tree);
         match self.session.repository.read_tree(&mut tools.opener, &folder.tree) {
             Ok(tree) => Ok(self.look_through(&folder.path, tree, folder.depth)),
             // The restore says which folder it is and goes on without what is in it.

@@ -213,7 +213,8 @@ impl Storage for LocalStorage {
             return Err(too_short(&self.location(), name, offset, length));
         }
         if buffer.capacity() < length {
-            // Pages that come from the system are zeros already.
+            // Never both at once; and pages that come from the system are zeros already.
+            *buffer = Vec::new();
             *buffer = vec![0; length];
         }
         buffer.resize(length, 0);

@@ -31,7 +31,7 @@ pub(crate) fn repair(
     let (gate, monitor) = (Gate::new(), Remembers::default());
     let examined = {
         let lock = Lock::acquire(repository, lock_options())?;
-        examine(&lock, &gate, &monitor)?
+        examine(&lock, 0, &gate, &monitor)?
     };
     let summary = mend(&exclusive(repository)?, &examined, options, &gate, &monitor)?;
     Ok((summary, named(&monitor)))
@@ -45,7 +45,7 @@ pub(crate) fn would_repair(
     let (gate, monitor) = (Gate::new(), Remembers::default());
     let before = contents(repository.storage());
     let lock = Lock::acquire(repository, lock_options()).unwrap();
-    let examined = examine(&lock, &gate, &monitor).unwrap();
+    let examined = examine(&lock, 0, &gate, &monitor).unwrap();
     let summary = preview(&lock, &examined, options, &gate, &monitor).unwrap();
     drop(lock);
     assert_eq!(contents(repository.storage()), before, "it only says what it would do");
