@@ -154,6 +154,11 @@ impl Tree {
 }
 
 impl Node {
+    /// Returns whether a file looks as it did: as long, touched at the same times, and the same one on its file system.
+    pub(crate) fn looks_like(&self, other: &Self) -> bool {
+        (self.size, self.mtime, self.ctime, self.inode) == (other.size, other.mtime, other.ctime, other.inode)
+    }
+
     /// Returns where a symbolic link leads.
     #[must_use]
     pub fn link_target(&self) -> &[u8] {

@@ -217,9 +217,10 @@ impl Worker<'_, '_> {
             let node = state.node.take().map(|node| Node { content, ..node });
             (state.slot.take(), node, state.known)
         };
-        if node.is_some() {
+        if let Some(node) = &node {
             let counts = &mut self.tally.counts;
             counts.entries += 1;
+            counts.bytes_other += node.size;
             *if known { &mut counts.files_changed } else { &mut counts.files_new } += 1;
             self.tally.progress.files += 1;
         }

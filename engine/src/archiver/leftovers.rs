@@ -3,7 +3,7 @@
 //! It can be browsed and restored like any other, and the next attempt compares with it. It is written when the backup
 //! ends early, and now and then before that, because a crash does not wait until something is written. Each one takes
 //! the place of the one before, and the whole snapshot that of all. A backup that has a whole snapshot to compare with
-//! leaves none: a part of the present is worth less than all of yesterday.
+//! leaves none: a part of the present is worth less than all of yesterday. It leaves a note ([`begun`](super::begun)).
 //!
 //! ```text
 //! entries so far ─► all they name is stored and listed ─► trees of the open folders ─► the same ─► snapshot
@@ -12,6 +12,7 @@
 use crossbeam_channel::Receiver;
 
 use super::BackupOptions;
+use super::begun::BegunBefore;
 use super::building::{Part, PartEntry};
 use super::known::Known;
 use super::options::BackupSummary;
@@ -24,20 +25,22 @@ use crate::pack::{OpenPack, Settled};
 use crate::storage::{FileKind, FileName};
 use crate::tree::{Node, join_nodes};
 
-/// The snapshots that interrupted runs have left, this one included.
+/// The snapshots that interrupted runs have left, this one included; or the note of what they have stored.
 pub(super) struct Leftovers {
-    /// Whether this run leaves some.
+    /// Whether this run leaves snapshots.
     is_wanted: bool,
-    /// Those that there are, with the number of files in them.
+    /// Whether it leaves a note instead.
+    is_note_wanted: bool,
+    /// The snapshots that there are, with the number of files in them.
     there: Vec<(SnapshotId, u64)>,
-    /// Files and bytes in the best of them.
+    /// Files and bytes in the best of them; or in the note, of what is not as in the parent.
     best: (u64, u64),
-    /// Bytes this run had stored when it last wrote one.
-    stored: u64,
+    /// How much this run had done when it last wrote one.
+    done: u64,
 }
 
 impl Leftovers {
-    pub(super) fn new(lock: &Lock, options: &BackupOptions, past: &Past) -> Self {
+    pub(super) fn new(lock: &Lock, options: &BackupOptions, past: &Past, begun: &BegunBefore) -> Self {
         let held = |snapshot: &crate::snapshot::Snapshot| {
             let summary = snapshot.summary.as_ref();
             summary.map_or((0, 0), |summary| (summary.total_files_processed, summary.total_bytes_processed))
@@ -45,17 +48,31 @@ impl Leftovers {
         // Nothing can be removed from a repository that only takes more, so nothing is left there that has to go.
         let is_append_only = lock.repository().config().append_only == Some(true);
         let is_first = past.snapshot().is_none_or(|parent| options.is_interrupted(parent));
+        let is_wanted = is_first && !is_append_only && !options.interrupted_tags.is_empty();
+        let best = past.leftovers.iter().map(|(_, snapshot)| held(snapshot)).max().unwrap_or_default();
         Self {
-            is_wanted: is_first && !is_append_only && !options.interrupted_tags.is_empty(),
+            is_wanted,
+            is_note_wanted: !is_wanted && begun.is_wanted() && !lock.repository().is_dry(),
             there: past.leftovers.iter().map(|(id, snapshot)| (*id, held(snapshot).0)).collect(),
-            best: past.leftovers.iter().map(|(_, snapshot)| held(snapshot)).max().unwrap_or_default(),
-            stored: 0,
+            best: if is_wanted { best } else { begun.held() },
+            done: 0,
         }
     }
 
-    /// Returns whether so much more is stored than the last time that it is worth another one.
-    fn is_due(&self, stored: u64, step: u64) -> bool {
-        self.is_wanted && stored.saturating_sub(self.stored) >= step.max(self.stored / 4)
+    /// Returns whether so much more is done than the last time that it is worth another one.
+    fn is_due(&self, done: u64, step: u64) -> bool {
+        (self.is_wanted || self.is_note_wanted) && done.saturating_sub(self.done) >= step.max(self.done / 4)
+    }
+
+    /// Returns whether a note would hold more than the one that is there.
+    pub(super) fn has_more_proven(&self, counts: &Counts) -> bool {
+        let (now, best) = (counts.proven(), self.best);
+        now.0 >= best.0 && now.1 >= best.1 && now != best
+    }
+
+    /// Remembers what the note holds now.
+    pub(super) fn noted(&mut self, held: (u64, u64)) {
+        self.best = held;
     }
 
     /// Returns whether a snapshot would hold more than the best one does.
@@ -69,19 +86,32 @@ impl Session<'_> {
     /// Writes a snapshot of what is stored so far, if it is time for one. Called by the thread that writes packs.
     pub(super) fn checkpoint(&self, to_write: &Receiver<OpenPack>) -> Result<Settled> {
         let mut leftovers = guard(&self.leftovers);
-        let stored = self.added().bytes_stored;
-        if !leftovers.is_due(stored, self.options.checkpoint_bytes()) {
+        if !leftovers.is_due(self.done(), self.options.checkpoint_bytes()) {
             return Ok(Settled::All);
         }
-        let (settled, _) = self.write_leftover(&mut leftovers, Some(to_write))?;
-        leftovers.stored = self.added().bytes_stored;
+        let settled = if leftovers.is_wanted {
+            self.write_leftover(&mut leftovers, Some(to_write))?.0
+        } else {
+            self.note_begun(&mut leftovers, Some(to_write))?
+        };
+        leftovers.done = self.done();
         Ok(settled)
     }
 
-    /// Leaves a snapshot of what was stored until an error ended the backup. That it cannot be written is no further
-    /// error: the one that ended the backup is what counts.
+    /// Returns how much is done, as bytes that were stored: reading what is known already costs a quarter of it or so.
+    fn done(&self) -> u64 {
+        let counts = self.counts();
+        self.added().bytes_stored.max(counts.bytes.saturating_sub(counts.bytes_unchanged) / 4)
+    }
+
+    /// Leaves a snapshot, or a note, of what was stored until an error ended the backup. That it cannot be written is no
+    /// further error: the one that ended the backup is what counts.
     pub(super) fn leave(&self, error: &Error) {
         let mut leftovers = guard(&self.leftovers);
+        if leftovers.is_note_wanted {
+            let _ = self.note_begun(&mut leftovers, None);
+            return;
+        }
         if !leftovers.is_wanted || self.repository.is_dry() {
             return;
         }
@@ -146,7 +176,7 @@ impl Session<'_> {
 
     /// Stores the trees of folders of which only a part is stored; the top's is the last. Folders in which there is
     /// nothing yet are left out. With `check`, only entries of which everything is in the repository are taken.
-    fn save_parts(&self, mut parts: Vec<Part>, check: bool) -> Result<Option<Vec<BlobId>>> {
+    pub(super) fn save_parts(&self, mut parts: Vec<Part>, check: bool) -> Result<Option<Vec<BlobId>>> {
         let mut sealer = self.saver.sealer()?;
         let mut known = Known::new(self.repository)?;
         let mut entries: Vec<Option<Box<[u8]>>> = vec![None; parts.len()];

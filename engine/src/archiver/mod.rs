@@ -8,6 +8,7 @@
 //! writes packs. The snapshot is written last, when an index names every pack.
 
 mod again;
+mod begun;
 mod buffers;
 mod building;
 mod compare;
@@ -45,6 +46,7 @@ use crate::lock::Lock;
 use crate::monitor::{Monitor, Progress};
 use crate::snapshot::Snapshot;
 use crate::storage::FileKind;
+use begun::BegunBefore;
 use past::{adoptable, prepare};
 use recorded::Recorded;
 use roots::Roots;
@@ -55,7 +57,8 @@ use sources::SourceCount;
 ///
 /// What cannot be read is reported to the monitor and left out; the rest is stored. The lock must be held since before
 /// the call: everything the snapshot relies on is looked up here, under it. A backup without a whole snapshot before it
-/// leaves one of what it has when it is interrupted, if the options give tags for that.
+/// leaves one of what it has when it is interrupted, if the options give tags for that; any other leaves a note beside the
+/// records, so that the next one does not read again what is stored.
 ///
 /// With the lock of a repository [for a dry run](crate::Repository::for_dry_run) all the same is done, and nothing is
 /// stored or recorded: the summary says what would be, without the id of a snapshot.
@@ -85,7 +88,8 @@ fn run(
     let roots = Roots::new(&options.sources)?;
     let mut recorded = Recorded::open(repository, options, &roots, use_record)?;
     let past = prepare(repository, options, &mut recorded, monitor)?;
-    let session = Session::new(lock, options, gate, monitor, &past, recorded)?;
+    let begun = BegunBefore::open(repository, options, &roots);
+    let session = Session::new(lock, options, gate, monitor, &past, recorded, begun)?;
     session.adopt(adoptable(repository, options)?);
     let stored = session.run(&roots, past.snapshot());
     if session.recorded.is_doubted.load(Ordering::Relaxed) {
@@ -100,6 +104,7 @@ fn run(
     let summary = commit(&session, tree, parent, roots.sources.iter().map(PathBuf::as_path).zip(sources))?;
     session.remove_leftovers(summary.files);
     if let Some(id) = summary.snapshot {
+        session.begun.remove();
         session.record(&roots, tree, id);
     }
     Ok(Some(summary))

@@ -59,7 +59,7 @@ impl Recorded {
     /// The storage's own, when listing.
     pub(super) fn open(repository: &Repository, options: &BackupOptions, roots: &Roots, use_it: bool) -> Result<Self> {
         let Some(folder) = options.records.as_ref().filter(|_| options.again.is_none()) else {
-            return Ok(Self::default());
+            return Ok(Self { doubts: Mutex::new(Some(BTreeSet::new())), ..Self::default() });
         };
         let key = key(repository, options, roots);
         let mounts = mounts_below(&roots.sources);
@@ -142,6 +142,11 @@ impl Recorded {
                 *doubts = None;
             }
         }
+    }
+
+    /// Returns what failed so far, sorted; `None` if that is too much.
+    pub(super) fn doubts(&self) -> Option<Vec<PathBuf>> {
+        guard(&self.doubts).as_ref().map(|paths| paths.iter().cloned().collect())
     }
 
     pub(super) fn set_index_known(&self) {

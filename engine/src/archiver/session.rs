@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::BackupOptions;
 use super::again::Again;
+use super::begun::BegunBefore;
 use super::buffers::Buffers;
 
 use super::building::Building;
@@ -55,6 +56,7 @@ pub(super) struct Session<'a> {
     pub(super) top: OnceLock<Arc<Building>>,
     pub(super) leftovers: Mutex<Leftovers>,
     pub(super) again: Again<'a>,
+    pub(super) begun: BegunBefore,
     pub(super) lock: &'a Lock,
     pub(super) room: Option<Room>,
     pub(super) recorded: Recorded,
@@ -74,6 +76,8 @@ pub(super) struct Counts {
     pub(super) bytes: u64,
     /// Of these, bytes of files that were not read.
     pub(super) bytes_unchanged: u64,
+    /// Bytes of files that are stored and that the parent snapshot does not have like that.
+    pub(super) bytes_other: u64,
     pub(super) failed: u64,
     /// Sources, and entries in them, that were stored or opened.
     pub(super) entries: u64,
@@ -92,6 +96,7 @@ impl Counts {
         self.folders_unmodified += more.folders_unmodified;
         self.bytes += more.bytes;
         self.bytes_unchanged += more.bytes_unchanged;
+        self.bytes_other += more.bytes_other;
         self.failed += more.failed;
         self.entries += more.entries;
         self.hints_missed += more.hints_missed;
@@ -111,6 +116,7 @@ impl<'a> Session<'a> {
         monitor: &'a dyn Monitor,
         past: &Past,
         recorded: Recorded,
+        begun: BegunBefore,
     ) -> Result<Self> {
         let (saver, to_write) = BlobSaver::new(lock, gate, monitor);
         let identity = |path: &PathBuf| rustix::fs::stat(path).ok().map(|stat| Identity::of(&stat));
@@ -134,8 +140,9 @@ impl<'a> Session<'a> {
             failed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             top: OnceLock::new(),
-            leftovers: Mutex::new(Leftovers::new(lock, options, past)),
+            leftovers: Mutex::new(Leftovers::new(lock, options, past, &begun)),
             again: Again::new(options, past),
+            begun,
             room: Room::new(options, past, lock.repository().is_dry()),
             lock,
             recorded,

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::begun::{Earlier, EarlierTrees};
 use super::building::{Building, Slot};
 use super::roots::Root;
 use super::sources;
@@ -15,17 +16,17 @@ use crate::error::{Error, Result};
 use crate::snapshot::Snapshot;
 use crate::source::meta::{describe, kind_of};
 use crate::source::walk::{Folder, Identity, Stat};
-use crate::tree::{Node, NodeKind, Tree};
+use crate::tree::{Node, NodeKind};
 
 impl Walker<'_, '_, '_> {
     /// Walks everything; the top's tree is stored by whoever stores the last entry.
     pub(super) fn run(&mut self, parent: Option<&Snapshot>) -> Result<()> {
         self.tracking = Tracking::begin(self.session, &self.roots.sources)?;
         let top = Arc::clone(self.session.top.get_or_init(Building::top));
-        let before = parent.and_then(|snapshot| self.tree_before(&snapshot.tree));
+        let earlier = self.trees_at_top(parent.map(|snapshot| snapshot.tree));
         match &self.roots.top {
-            Root::Source(source) => self.walk_machine(*source, top, before)?,
-            Root::Above(names) => self.walk_above(names, Path::new("/"), top, before.as_ref())?,
+            Root::Source(source) => self.walk_machine(*source, top, earlier)?,
+            Root::Above(names) => self.walk_above(names, Path::new("/"), top, &earlier)?,
         }
         self.end_tracking();
         for (path, source) in self.roots.sources.iter().zip(&*self.sources) {
@@ -37,7 +38,7 @@ impl Walker<'_, '_, '_> {
     }
 
     /// Walks everything there is.
-    fn walk_machine(&mut self, source: usize, top: Arc<Building>, before: Option<Tree>) -> Result<()> {
+    fn walk_machine(&mut self, source: usize, top: Arc<Building>, earlier: EarlierTrees) -> Result<()> {
         let path = Path::new("/");
         self.source = source;
         match Folder::open_root(path) {
@@ -46,7 +47,7 @@ impl Walker<'_, '_, '_> {
                 self.sources[source].file_system = sources::file_system(path);
                 self.worker.tally.counts.entries += 1;
                 let track = self.tracking.enter(None, None, &folder);
-                self.push(Arc::new(folder), path.to_path_buf(), top, before, track)?;
+                self.push(Arc::new(folder), path.to_path_buf(), top, earlier, track)?;
                 self.walk_stack()
             }
             Err(error) => {
@@ -61,18 +62,18 @@ impl Walker<'_, '_, '_> {
         names: &BTreeMap<OsString, Root>,
         path: &Path,
         building: Arc<Building>,
-        before: Option<&Tree>,
+        earlier: &EarlierTrees,
     ) -> Result<()> {
         for (name, root) in names {
             let path = path.join(name);
             let slot = building.add_slot();
-            let before = before.and_then(|tree| tree.get(name.as_bytes()));
+            let earlier = earlier.get(name.as_bytes());
             match root {
                 Root::Source(source) => {
                     self.source = *source;
-                    self.walk_source(&path, name, slot, before.cloned())?;
+                    self.walk_source(&path, name, slot, earlier)?;
                 }
-                Root::Above(names) => self.walk_folder_above(names, &path, name, slot, before)?,
+                Root::Above(names) => self.walk_folder_above(names, &path, name, slot, &earlier)?,
             }
         }
         building.close(self.worker)
@@ -85,7 +86,7 @@ impl Walker<'_, '_, '_> {
         path: &Path,
         name: &OsStr,
         slot: Slot,
-        before: Option<&Node>,
+        earlier: &Earlier,
     ) -> Result<()> {
         // Links on the way to a source are followed, as they were meant when it was typed.
         let node = match rustix::fs::stat(path) {
@@ -95,10 +96,10 @@ impl Walker<'_, '_, '_> {
                 return slot.fill(None, self.worker);
             }
         };
-        let subtree = before.and_then(|node| node.subtree);
-        let tree = subtree.and_then(|id| self.tree_before(&id));
+        let subtree = earlier.before.as_ref().and_then(|node| node.subtree);
+        let trees = self.trees_of(earlier);
         let building = Building::below(slot, Node { size: 0, ..node }, subtree);
-        self.walk_above(names, path, building, tree.as_ref())
+        self.walk_above(names, path, building, &trees)
     }
 
     fn report_missing(&self, path: &Path, error: &Error) {
@@ -108,9 +109,9 @@ impl Walker<'_, '_, '_> {
     }
 
     /// Walks one source to its end.
-    fn walk_source(&mut self, path: &Path, name: &OsStr, slot: Slot, before: Option<Node>) -> Result<()> {
+    fn walk_source(&mut self, path: &Path, name: &OsStr, slot: Slot, earlier: Earlier) -> Result<()> {
         // It need not even be there: what was stored of it is not in question.
-        if let Some(before) = self.take_over(path, before.as_ref()) {
+        if let Some(before) = self.take_over(path, earlier.before.as_ref()) {
             return slot.fill(Some(&before), self.worker);
         }
         let above = path.parent().unwrap_or(Path::new("/"));
@@ -134,7 +135,7 @@ impl Walker<'_, '_, '_> {
         self.sources[self.source].device = Some(Identity::of(&stat).device);
         self.sources[self.source].file_system = sources::file_system(path);
         let folder = Arc::new(folder);
-        self.entry(Entry { folder: &folder, name, path: path.to_path_buf(), stat, before }, slot)?;
+        self.entry(Entry { folder: &folder, name, path: path.to_path_buf(), stat, earlier }, slot)?;
         self.walk_stack()
     }
 

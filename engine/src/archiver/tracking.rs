@@ -180,7 +180,7 @@ impl Walker<'_, '_, '_> {
     /// Returns the parent snapshot's entry of a folder in which nothing differs from the record, and counts what it
     /// holds.
     pub(super) fn keep(&mut self, entry: &Entry<'_>) -> Option<Node> {
-        let before = entry.before.as_ref().filter(|before| before.subtree.is_some())?;
+        let before = entry.earlier.before.as_ref().filter(|before| before.subtree.is_some())?;
         let child = self.tracking.kept(self.stack.last().map(|frame| &frame.track), entry)?;
         let totals = child.totals;
         let source = &mut self.sources[self.source];
@@ -206,11 +206,7 @@ impl Walker<'_, '_, '_> {
 
     /// Returns whether a file is as the parent snapshot has it, and all of that is still in the repository.
     pub(super) fn is_unchanged(&self, before: &Node, now: &Node) -> bool {
-        let same = before.size == now.size
-            && before.mtime == now.mtime
-            && before.ctime == now.ctime
-            && before.inode == now.inode
-            && self.session.is_settled(before);
+        let same = before.looks_like(now) && self.session.is_settled(before);
         // What the record was made of need not be looked up.
         let is_trusted = self.session.recorded.is_trusted();
         same && before.content.as_ref().is_some_and(|content| {

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::begun::{Earlier, EarlierTrees};
 use super::building::{Building, Slot};
 use super::file::{FileTask, unreadable};
 use super::known::Known;
@@ -25,7 +26,7 @@ use crate::source::exclude::{CACHE_TAG_NAME, is_cache_tag};
 use crate::source::handle::Place;
 use crate::source::meta::{complete, describe};
 use crate::source::walk::{Folder, Identity, Stat};
-use crate::tree::{Node, NodeKind, Tree};
+use crate::tree::{Node, NodeKind};
 
 /// Walks the sources of one backup.
 pub(super) struct Walker<'w, 's, 'a> {
@@ -51,8 +52,7 @@ pub(super) struct Frame {
     path: PathBuf,
     names: std::vec::IntoIter<OsString>,
     building: Arc<Building>,
-    /// What the parent snapshot had here.
-    before: Option<Tree>,
+    earlier: EarlierTrees,
     /// Whether only the tag of a cache folder is kept.
     is_cache: bool,
     pub(super) track: Track,
@@ -66,8 +66,7 @@ pub(super) struct Entry<'e> {
     pub(super) name: &'e OsStr,
     pub(super) path: PathBuf,
     pub(super) stat: Stat,
-    /// The entry of the same name in the parent snapshot.
-    pub(super) before: Option<Node>,
+    pub(super) earlier: Earlier,
 }
 
 impl<'w, 's, 'a> Walker<'w, 's, 'a> {
@@ -112,13 +111,13 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
             }
             let path = frame.path.join(&name);
             let (folder, building) = (frame.folder.clone(), frame.building.clone());
-            let before = frame.before.as_ref().and_then(|tree| tree.get(name.as_bytes())).cloned();
+            let earlier = frame.earlier.get(name.as_bytes());
             if self.session.options.exclude.excluded(path.as_os_str().as_bytes()) {
                 continue;
             }
             match folder.look(&name) {
                 Ok(stat) => {
-                    let entry = Entry { folder: &folder, name: &name, path, stat, before };
+                    let entry = Entry { folder: &folder, name: &name, path, stat, earlier };
                     if !self.is_left_out(&entry) {
                         self.entry(entry, building.add_slot())?;
                     }
@@ -180,7 +179,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
         count.files += 1;
         count.bytes += node.size;
         self.session.weigh(&mut self.need, &entry.stat);
-        let before = entry.before.filter(|before| before.kind == NodeKind::File);
+        let before = entry.earlier.before.filter(|before| before.kind == NodeKind::File);
         let is_named = self.session.again.names(&entry.path);
         if let Some(before) = before.as_ref().filter(|before| !is_named && self.is_unchanged(before, &node)) {
             let unchanged = Node { device_id: node.device_id, ..before.clone() };
@@ -192,20 +191,22 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
             progress.add(&Progress { files: 1, bytes: node.size, bytes_unchanged: node.size, ..Progress::default() });
             return slot.fill(Some(&unchanged), self.worker);
         }
-        let name = entry.name.to_owned();
         let known = before.is_some();
+        let begun = entry.earlier.begun;
+        let Some(slot) = self.fill_from_begun(begun, &node, &entry.path, slot, known)? else { return Ok(()) };
+        let name = entry.name.to_owned();
         let task = FileTask { folder: entry.folder.clone(), name, path: entry.path, slot, known };
         self.files.add(task, node.size)
     }
 
     fn folder(&mut self, entry: Entry<'_>, mut node: Node, slot: Slot) -> Result<()> {
-        if let Some(before) = self.take_over(&entry.path, entry.before.as_ref()) {
+        if let Some(before) = self.take_over(&entry.path, entry.earlier.before.as_ref()) {
             return slot.fill(Some(&before), self.worker);
         }
         if let Some(before) = self.keep(&entry) {
             return slot.fill(Some(&before), self.worker);
         }
-        let before = entry.before.as_ref().and_then(|node| node.subtree);
+        let before = entry.earlier.before.as_ref().and_then(|node| node.subtree);
         if self.is_elsewhere(Identity::of(&entry.stat)) {
             self.note(&entry);
             // Where another file system is mounted, an empty folder stands for it.
@@ -229,10 +230,10 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
             Ok(problems) => self.session.problems(&entry.path, problems),
             Err(error) => self.session.item_error(&entry.path, &Error::io("read", &entry.path)(error)),
         }
-        let tree = before.and_then(|id| self.tree_before(&id));
+        let earlier = self.trees_of(&entry.earlier);
         let building = Building::below(slot, node, before);
         let track = self.tracking.enter(self.stack.last().map(|frame| &frame.track), Some(&entry), &folder);
-        self.push_met(Arc::new(folder), entry.path, building, tree, (track, entry.stat))
+        self.push_met(Arc::new(folder), entry.path, building, earlier, (track, entry.stat))
     }
 
     /// Puts the top on the stack.
@@ -241,11 +242,11 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
         folder: Arc<Folder>,
         path: PathBuf,
         building: Arc<Building>,
-        before: Option<Tree>,
+        earlier: EarlierTrees,
         track: Track,
     ) -> Result<()> {
         let stat = *folder.stat();
-        self.push_met(folder, path, building, before, (track, stat))
+        self.push_met(folder, path, building, earlier, (track, stat))
     }
 
     /// Puts a folder on the stack that was met when it looked like this.
@@ -254,7 +255,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
         folder: Arc<Folder>,
         path: PathBuf,
         building: Arc<Building>,
-        before: Option<Tree>,
+        earlier: EarlierTrees,
         (track, stat): (Track, Stat),
     ) -> Result<()> {
         let names = match folder.names() {
@@ -273,7 +274,7 @@ impl<'w, 's, 'a> Walker<'w, 's, 'a> {
             self.session.item_failed(sources::suspicious(&path, "is empty"));
         }
         let is_cache = self.session.options.exclude_caches && is_cache(&folder, &names);
-        self.stack.push(Frame { folder, path, names: names.into_iter(), building, before, is_cache, track, stat });
+        self.stack.push(Frame { folder, path, names: names.into_iter(), building, earlier, is_cache, track, stat });
         Ok(())
     }
 }

@@ -12,7 +12,6 @@ use super::added::Blobs;
 use super::body::GatedBody;
 use super::open::{OpenPack, pack_sizes};
 use super::places::Places;
-use super::settle::Settled;
 use crate::blob::Sealer;
 use crate::control::Gate;
 use crate::error::{Error, Result};
@@ -153,27 +152,6 @@ impl<'a> BlobSaver<'a> {
         // A blob goes from here to the index without a gap, so that it is looked for there while this is held.
         let mut pending = guard(&self.pending);
         !self.repository.index().contains(&handle) && pending.insert(handle)
-    }
-
-    /// Writes packs as they become full, until [`close`](Self::close) is called; one thread runs this.
-    ///
-    /// After each one `written` is called, which may end the writing by [`Settled::Closed`]. The channel's end goes away
-    /// with this call: when it fails, those who hand in blobs fail too instead of waiting.
-    pub(crate) fn write_packs(
-        &self,
-        to_write: Receiver<OpenPack>,
-        written: impl Fn(&Receiver<OpenPack>) -> Result<Settled>,
-    ) -> Result<()> {
-        while let Ok(pack) = to_write.recv() {
-            if pack.blobs.is_empty() {
-                return Ok(());
-            }
-            self.write_pack(pack)?;
-            if written(&to_write)? == Settled::Closed {
-                return Ok(());
-            }
-        }
-        Ok(())
     }
 
     /// Tells the writer thread to end when it has written what was passed on.

@@ -118,7 +118,7 @@ impl Head {
             length: reader.number()?,
             owners: [read_owners(&mut reader)?, read_owners(&mut reader)?],
             known: [read_known(&mut reader)?, read_known(&mut reader)?],
-            doubts: read_texts(&mut reader, |text| PathBuf::from(OsString::from_vec(text.to_vec())))?,
+            doubts: read_paths(&mut reader)?,
             trees: read_texts(&mut reader, <[u8]>::to_vec)?,
             sources: Block::decode(reader.text()?.to_vec())?,
         };
@@ -126,9 +126,13 @@ impl Head {
     }
 }
 
-fn put_texts(out: &mut Vec<u8>, texts: &[&[u8]]) {
+pub(super) fn put_texts(out: &mut Vec<u8>, texts: &[&[u8]]) {
     put_number(out, texts.len() as u64);
     texts.iter().for_each(|text| put_text(out, text));
+}
+
+pub(super) fn read_paths(reader: &mut Reader<'_>) -> Option<Vec<PathBuf>> {
+    read_texts(reader, |text| PathBuf::from(OsString::from_vec(text.to_vec())))
 }
 
 fn read_texts<T>(reader: &mut Reader<'_>, make: impl Fn(&[u8]) -> T) -> Option<Vec<T>> {

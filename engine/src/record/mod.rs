@@ -10,8 +10,14 @@
 //! in its block is as in the snapshot, and so the record holds neither contents nor trees. It is read folder by folder
 //! and never as a whole. What changed is appended to the data; the head, which says what counts, is replaced.
 //!
+//! Beside it lies the note of what a backup has stored that is not over:
+//!
+//! ```text
+//! begun = magic (16) ‖ key (32) ‖ repository (32) ‖ tree (32) ‖ began ‖ files ‖ bytes ‖ paths that failed ‖ CRC-32
+//! ```
 //! Nothing is lost with it: whoever doubts it reads the trees of the snapshot.
 
+mod begun;
 mod block;
 mod code;
 mod compact;
@@ -19,16 +25,22 @@ mod head;
 mod stamp;
 mod store;
 
+pub(crate) use begun::Begun;
 pub(crate) use block::{Block, BlockBuilder, Child, Entry};
 pub(crate) use head::{Head, Known};
 pub(crate) use stamp::{stamp_into, starts_with_identity};
 pub(crate) use store::{Record, Recorder};
 
-/// Decodes a head or a block, whichever the bytes are; what it accepts comes back when it is written and read again.
+/// Decodes a head, a block or a note, whichever the bytes are; what it accepts comes back when it is written and read
+/// again.
 ///
 /// # Errors
-/// If they are neither.
+/// If they are none of these.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
+    if let Some(begun) = Begun::decode(bytes) {
+        assert_eq!(Begun::decode(&begun.encode()), Some(begun), "a note has to come back");
+        return Ok(());
+    }
     match (Head::decode(bytes), Block::decode(bytes.to_vec())) {
         (Some(head), _) => {
             assert_eq!(Head::decode(&head.encode()), Some(head), "a head has to come back");
@@ -39,7 +51,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
             assert_eq!(Block::decode(written.clone()).map(|block| write(&block)), Some(written), "a block comes back");
             Ok(())
         }
-        (None, None) => Err("it is neither the head nor a block of a record".to_owned()),
+        (None, None) => Err("it is neither the head nor a block of a record, nor a note beside it".to_owned()),
     }
 }
 
