@@ -58,6 +58,8 @@ pub enum LimitSource {
     Config,
     /// Somebody, with `limit.set`. It counts in the place of what the configuration says for the same scope.
     Hand,
+    /// The power, the network or the load; it counts beside the others.
+    Conditions,
     /// The target is there and has failed; it counts beside the others until a job succeeds.
     Failures,
     /// A source this program does not know yet.

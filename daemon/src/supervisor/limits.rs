@@ -1,14 +1,15 @@
-//! The limits of speed: what the configuration says at this time of day, what somebody has set, and how slowly a target
-//! is used that fails.
+//! The limits of speed: what the configuration says at this time of day, what somebody has set, and what the
+//! conditions ask for.
 //!
-//! What somebody has set counts in the place of what the configuration says for the same scope and direction; what a
-//! target's failures ask for counts beside both. Whoever moves the bytes takes the lowest of all that concern them.
+//! What somebody has set counts in the place of what the configuration says for the same scope and direction; what the
+//! conditions say counts beside both. Whoever moves the bytes takes the lowest of all that concern them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::event::{EventBody, LimitsEvent};
+use backup_proto::job::JobId;
 use backup_proto::limit::{
     Direction, Limit, LimitChange, LimitList, LimitScope, LimitSet, LimitSource, RATE_MAX, RATE_MIN, rate,
 };
@@ -45,6 +46,24 @@ pub struct HandLimit {
     pub since: Timestamp,
     /// Until when; absent: until it is changed, or the job has ended.
     pub until: Option<Timestamp>,
+}
+
+/// What the conditions ask of a job: to go on, and slowly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slowdown {
+    /// Bytes per second, each way.
+    pub rate: u64,
+    /// Why, in a few words, such as `on battery`.
+    pub reason: String,
+}
+
+/// Slows a job down, or lets it go at its own pace again: for the conditions, at every decision. It is not stored.
+#[allow(dead_code, reason = "the conditions call it")]
+pub(super) fn slow(state: &mut State, job: &JobId, slowdown: Option<Slowdown>) {
+    match slowdown {
+        Some(slowdown) => state.slowed.insert(job.clone(), slowdown),
+        None => state.slowed.remove(job),
+    };
 }
 
 /// Changes what somebody has set; returns what is in force then.
@@ -128,6 +147,8 @@ pub(super) fn update(state: &mut State, step: &mut Step, now: Timestamp) -> Opti
         state.hand_limits = kept;
         store(state, step);
     }
+    let active = &state.active;
+    state.slowed.retain(|job, _| active.contains_key(job));
     let in_force = in_force(state, &state.config, now);
     if *state.in_force != in_force {
         // Before any job starts.
@@ -166,7 +187,9 @@ fn in_force(state: &State, config: &Config, now: Timestamp) -> Vec<Limit> {
         };
         limits.insert((hand.scope.clone(), hand.direction), limit);
     }
-    let mut limits: Vec<Limit> = limits.into_values().collect();
+    let slowed =
+        state.slowed.iter().flat_map(|(job, slowdown)| Direction::ALL.map(|way| of_slowed(job, way, slowdown)));
+    let mut limits: Vec<Limit> = limits.into_values().chain(slowed).collect();
     limits.extend(of_failing(state, &limits));
     limits
 }
@@ -205,6 +228,18 @@ fn of_config(
     let reason = rule.between.map(|(from, to)| format!("{} to {}", from.strftime("%H:%M"), to.strftime("%H:%M")));
     rule.rate?;
     Some(Limit { scope, direction, bytes_per_second: rule.rate, source, since: None, until: None, reason })
+}
+
+fn of_slowed(job: &JobId, direction: Direction, slowdown: &Slowdown) -> Limit {
+    Limit {
+        scope: LimitScope::Job(job.clone()),
+        direction,
+        bytes_per_second: Some(slowdown.rate.clamp(RATE_MIN, RATE_MAX)),
+        source: LimitSource::Conditions,
+        since: None,
+        until: None,
+        reason: Some(slowdown.reason.clone()),
+    }
 }
 
 /// A target that is there and fails gets half of what it had, each time it does so again.

@@ -35,7 +35,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use clocks::Lived;
-pub use limits::{HandLimit, describe as describe_rates, limit_list};
+pub use limits::{HandLimit, Slowdown, describe as describe_rates, limit_list};
 pub use load::load;
 pub use plans::next_run;
 pub use state::{Live, Remembered, State, Wish};

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{HandLimit, Lived, Step};
+use super::{HandLimit, Lived, Slowdown, Step};
 use crate::config::Config;
 use crate::job::Job;
 use crate::store::{Change, Shortage};
@@ -40,6 +40,8 @@ pub struct State {
     pub paused: Option<Pause>,
     /// The limits of speed that somebody has set.
     pub hand_limits: Vec<HandLimit>,
+    /// The jobs that the conditions ask to go slowly.
+    pub slowed: BTreeMap<JobId, Slowdown>,
     /// The limits of speed that are in force.
     pub in_force: Arc<Vec<Limit>>,
     /// The breakers of targets that have failed.

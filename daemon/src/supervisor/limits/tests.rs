@@ -1,9 +1,8 @@
-//! Limits by hand and by time of day: which are in force when, and what survives.
+//! Limits by hand, by time of day and by conditions: which are in force when, and what survives.
 
 use std::path::Path;
 use std::time::Duration;
 
-use backup_proto::job::JobId;
 use backup_proto::params::LimitSet;
 use backup_proto::spec::JobSpec;
 
@@ -112,12 +111,20 @@ fn a_clock_that_is_set_moves_the_end_of_a_limit() {
 }
 
 #[test]
-fn a_limit_of_a_job_ends_with_it() {
+fn a_limit_of_a_job_ends_with_it_and_the_conditions_count_beside_it() {
     let mut bench = Bench::new(Config::default());
     let job = bench.submit(backup());
     let scope = LimitScope::Job(job.clone());
     asked(&mut bench, LimitChange::Rate(2 * MIB), LimitScope::Job(JobId::from(&job.as_str()[..7])), None).unwrap();
     assert_eq!(upload(&bench, &scope), Some(2 * MIB), "the start of its id is enough");
+    for (rate, lowest) in [(MIB, MIB), (8 * MIB, 2 * MIB), (1, RATE_MIN)] {
+        slow(&mut bench.state, &job, Some(Slowdown { rate, reason: "on battery".to_owned() }));
+        bench.tick();
+        assert_eq!(upload(&bench, &scope), Some(lowest));
+    }
+    slow(&mut bench.state, &job, None);
+    bench.tick();
+    assert_eq!(upload(&bench, &scope), Some(2 * MIB));
     bench.end(&job, How::Done, 0);
     assert_eq!((upload(&bench, &scope), bench.state.hand_limits.len()), (None, 0));
     let refused = asked(&mut bench, LimitChange::Rate(MIB), scope, None).unwrap_err();
