@@ -101,6 +101,7 @@ struct Followed {
     state: Option<JobState>,
     reason: String,
     notices: Vec<String>,
+    condition: Option<String>,
 }
 
 impl Followed {
@@ -111,10 +112,14 @@ impl Followed {
     /// Returns the line for a change of state or reason, if it is news to a person.
     fn news(&mut self, job: &JobId, event: &StateEvent) -> Option<String> {
         let reason = event.verdict.as_ref().map(|verdict| verdict.sentence.clone()).unwrap_or_default();
+        let condition = event.verdict.as_ref().and_then(|verdict| verdict.condition.clone());
+        // The numbers in the sentence of a condition change all the time.
+        let is_same = condition.is_some() && self.condition == condition;
+        self.condition = condition;
         // A job that waits to be tried again says what went wrong in its reason already.
         let trouble = event.error.as_ref().filter(|error| !reason.contains(&error.message));
         let trouble = trouble.map(|error| text::sentence(&error.message));
-        let is_news = self.state != Some(event.state) || self.reason != reason;
+        let is_news = self.state != Some(event.state) || (self.reason != reason && !is_same);
         self.state = Some(event.state);
         self.reason = reason;
         if !is_news || event.state.is_final() {

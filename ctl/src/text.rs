@@ -1,6 +1,6 @@
 //! Numbers, sizes, times and tables as people read them; pure functions to strings.
 
-use backup_proto::job::Progress;
+use backup_proto::job::{Progress, Verdict};
 use backup_proto::path::WirePath;
 pub(crate) use backup_proto::size::size;
 use jiff::Timestamp;
@@ -94,6 +94,21 @@ pub(crate) fn short_id(id: &str) -> &str {
 /// Shows what would disturb a terminal as an escape: messages carry names of files, and those can hold anything.
 pub(crate) fn plain(message: &str) -> String {
     WirePath::from(message).to_string()
+}
+
+/// Says why a job waits: of a condition of the machine also since when, and when the job runs all the same.
+pub(crate) fn verdict(verdict: &Verdict, zone: &TimeZone) -> String {
+    let said = sentence(&verdict.sentence);
+    if verdict.condition.is_none() {
+        return said;
+    }
+    let (first, rest) = said.split_once(". ").unwrap_or((said.trim_end_matches('.'), ""));
+    let (what, details) =
+        first.split_once(" (").map_or((first, String::new()), |(what, rest)| (what, format!(" ({rest}")));
+    let since = verdict.since.map_or_else(String::new, |since| format!(" since {}", time(since, zone)));
+    let by = verdict.runs_by.map(|by| by.to_zoned(zone.clone()).strftime("%A %Y-%m-%d %H:%M").to_string());
+    let by = by.map_or_else(String::new, |by| format!("; runs anyway by {by}"));
+    format!("{what}{since}{details}{by}. {rest}").trim_end().to_owned()
 }
 
 /// Makes a sentence of a message: a capital first, a full stop last.

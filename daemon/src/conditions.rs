@@ -1,7 +1,14 @@
-//! The third decider: may jobs run now?
+//! The third decider: may jobs run now, and how fast?
 //!
-//! So far there are two conditions: a pause of the whole daemon, and room for its state. Readings of power, network
-//! and load will join them here.
+//! First what holds the whole daemon: somebody's pause, and a full disk. Then what holds one job: the state of the
+//! machine ([`readings`]), measured by what the configuration says about it ([`policy`]); [`rules`] compares the two.
+//! Where readings come from is behind [`Probe`]; everything else here is pure.
+
+pub mod files;
+pub mod policy;
+pub mod probe;
+pub mod readings;
+pub mod rules;
 
 use std::time::Duration;
 
@@ -9,13 +16,22 @@ use backup_proto::job::{Verdict, VerdictKind};
 use backup_proto::status::Pause;
 use jiff::Timestamp;
 
+pub use files::FileProbe;
+pub use policy::Policy;
+pub use probe::{Probe, ScriptedProbe};
+pub use readings::{Power, Reading, Readings, Seen};
+pub use rules::{Kind, Ruling, Subject};
+
 use crate::store::Shortage;
 use crate::supervisor::verdict;
 
 /// How often a disk that is full is looked at.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Says whether jobs may run.
+/// How often the machine is looked at while a job runs, or waits for the machine. Otherwise nobody looks.
+pub const MACHINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Says whether jobs may run at all.
 #[must_use]
 pub fn decide(paused: Option<&Pause>, shortage: Option<&Shortage>, now: Timestamp) -> Option<Verdict> {
     is_paused(paused, now).or_else(|| shortage.map(no_room))
@@ -39,3 +55,6 @@ fn is_paused(paused: Option<&Pause>, now: Timestamp) -> Option<Verdict> {
     };
     Some(verdict(VerdictKind::Paused, sentence, pause.until))
 }
+
+#[cfg(test)]
+mod tests;

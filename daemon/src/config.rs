@@ -4,6 +4,7 @@
 //! setting that is not known is refused by name, never ignored: a backup that silently does less than its config
 //! seems to say is found out on the wrong day.
 
+mod conditions;
 mod edit;
 mod file;
 mod jobs;
@@ -23,6 +24,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub use conditions::{Act, ConditionsConfig, Networks, Rule, VpnRule};
 pub use edit::{EditError, NewPlan, NewTarget, add_plan, add_target};
 pub use file::{ConfigFile, check, read_text};
 pub use jobs::JobsConfig;
@@ -47,14 +49,8 @@ pub const DEFAULT_TARGET: &str = "local";
 const NAME_MAX: usize = 64;
 
 /// What the config may hold.
-const VOCABULARY: Vocabulary = Vocabulary {
-    known: &["target", "plan", "socket", "jobs", "limits"],
-    refused: &[(
-        "conditions",
-        "is not supported by this version",
-        "Remove it: jobs run whatever the power and the network are like.",
-    )],
-};
+const VOCABULARY: Vocabulary =
+    Vocabulary { known: &["target", "plan", "socket", "jobs", "limits", "conditions"], refused: &[] };
 
 /// What the config says; an empty one is a working one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +65,8 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// How fast bytes may go, to all targets together and from them.
     pub limits: LimitsConfig,
+    /// What the state of the machine means for jobs.
+    pub conditions: ConditionsConfig,
     /// What is understood but not yet acted upon by this version: a sentence each.
     pub notices: Vec<String>,
 }
@@ -116,6 +114,7 @@ fn read(root: &DeTable<'_>, surroundings: &Surroundings, findings: &mut Findings
     if let Some(table) = section.table("limits", findings) {
         config.limits = limits::read("[limits]".to_owned(), table, findings);
     }
+    config.conditions = conditions::of(&section, findings);
     for (name, table) in section.named_tables("plan", findings) {
         check_name(&name, findings);
         if let Some(plan) = plan::read(&name, table, &names, surroundings, findings) {

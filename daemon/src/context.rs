@@ -6,6 +6,7 @@ use backup_engine::Gate;
 use backup_engine::memory::Budget;
 
 use crate::clock::Clock;
+use crate::conditions::Probe;
 use crate::config::{Config, ConfigFile};
 use crate::ledger::Ledger;
 use crate::query::Looks;
@@ -23,15 +24,17 @@ pub struct Context {
     pub looks: Looks,
     /// The memory that all jobs share.
     memory: Arc<Budget>,
+    /// What reads how the machine is.
+    pub probe: Arc<dyn Probe>,
 }
 
 impl Context {
     /// Puts it together.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, targets: Targets, ledger: Ledger) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, targets: Targets, ledger: Ledger, probe: Arc<dyn Probe>) -> Self {
         let looks = Looks::new(Arc::clone(&clock));
         let memory = Budget::new(targets.config().last_good().jobs.memory);
-        Self { clock, targets, ledger, looks, memory }
+        Self { clock, targets, ledger, looks, memory, probe }
     }
 
     /// Makes the gate of a job that begins, with its part in the memory for all jobs.

@@ -9,6 +9,7 @@ use backup_proto::spec::SnapshotQuery;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::conditions::Readings;
 use crate::config::Config;
 use crate::job::Ended;
 use crate::store::Shortage;
@@ -57,6 +58,8 @@ pub enum Event {
     },
     /// The configuration was read again.
     Configured(Arc<Config>),
+    /// The machine is not as it was.
+    Readings(Box<Readings>),
     /// The disk that holds the state has too little room, or has enough again.
     Room(Option<Shortage>),
     /// A deadline has passed, or the daemon has just started.

@@ -44,6 +44,9 @@ pub struct Job {
     /// Whether it runs even if the conditions say no.
     #[serde(default)]
     pub now: bool,
+    /// Whether somebody asked for it: soft conditions do not hold it then.
+    #[serde(default)]
+    pub by_hand: bool,
     /// Why somebody wanted it.
     pub reason: Option<String>,
     /// The user who asked for it; the daemon's own when a schedule did.

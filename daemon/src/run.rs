@@ -1,6 +1,7 @@
 //! The loop: takes what is in the inbox, asks `step`, stores what has changed, then does what follows.
 
 mod configuring;
+mod machine;
 mod storing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -68,6 +69,7 @@ struct Running {
     /// What was wrong with the room on the disk when it was looked at last, or when it refused.
     shortage: Option<Shortage>,
     room_looked: Option<Duration>,
+    machine: machine::Looks,
     config_looked: Duration,
     wake: Option<Duration>,
     locks_refreshed: Duration,
@@ -88,6 +90,7 @@ impl Run {
             unstored: first.changes,
             shortage: None,
             room_looked: None,
+            machine: machine::Looks::default(),
             config_looked: now.boot,
             wake: None,
             locks_refreshed: now.boot,
@@ -127,7 +130,8 @@ impl Running {
         let has_waiting = is_short || !self.parked.is_empty() || !self.unstored.is_empty();
         let again = has_waiting.then_some(conditions::LOOK_AGAIN);
         let running = (!self.gates.is_empty()).then_some(LOCKS_LOOK.min(configuring::LOOK_WHILE_RUNNING));
-        [self.wake, again, running, service::watchdog_interval()].into_iter().flatten().min()
+        let machine = machine::matters(&self.run.published.borrow().state).then_some(conditions::MACHINE_EVERY);
+        [self.wake, again, running, machine, service::watchdog_interval()].into_iter().flatten().min()
     }
 
     /// Takes in events; when they cannot be stored together, each by itself, so that each client learns its own fate.
@@ -136,6 +140,7 @@ impl Running {
         let now = self.run.context.clock.now();
         self.refresh_locks(now);
         self.look_at_config(now, &mut batch);
+        self.look_at_machine(now, &mut batch).await;
         self.look_at_room(now, &mut batch).await;
         let Some(refusal) = self.try_batch(batch.clone(), now).await? else { return Ok(()) };
         let is_single = batch.len() == 1;
@@ -259,8 +264,8 @@ impl Running {
             Event::Request { ticket, .. } | Event::Answered { ticket, .. } => {
                 self.run.desk.answer(ticket, Err(refusal.clone()));
             }
-            // Both come again by themselves.
-            Event::Tick | Event::Room(_) => {}
+            // They come again by themselves.
+            Event::Tick | Event::Room(_) | Event::Readings(_) => {}
             other => self.parked.push_back(other),
         }
     }

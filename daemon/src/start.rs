@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, SystemClock};
+use crate::conditions::{FileProbe, Probe};
 use crate::config::{self, ConfigFile, Surroundings};
 use crate::context::Context;
 use crate::desk::Desk;
@@ -90,7 +91,7 @@ fn build(overrides: &Overrides) -> Result<House> {
     let targets = open_targets(&places, &config, &clock)?;
     let sequence = loaded.sequence;
     let (state, first) = first_state(loaded, &config, clock.as_ref(), about.uid);
-    let context = Arc::new(Context::new(Arc::clone(&clock), targets, ledger));
+    let context = Arc::new(Context::new(Arc::clone(&clock), targets, ledger, probe(&environment)));
     let (inbox, events) = Inbox::new();
     let hub = Arc::new(Hub::new(sequence));
     let desk = Arc::new(Desk::default());
@@ -106,6 +107,12 @@ fn build(overrides: &Overrides) -> Result<House> {
     };
     let run = Run { context, store, hub, desk, inbox, published };
     Ok(House { run, server, listening, events, first, _state_lock: state_lock })
+}
+
+/// Reads the machine from its files: below another folder than the root in tests, which play a machine there.
+fn probe(environment: &Environment) -> Arc<dyn Probe> {
+    let root = environment.variables.get(std::ffi::OsStr::new("BACKUPD_MACHINE_ROOT"));
+    Arc::new(FileProbe::new(root.map_or_else(|| PathBuf::from("/"), PathBuf::from)))
 }
 
 /// Makes the state folder if it is not there, and keeps other daemons off it.

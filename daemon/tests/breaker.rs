@@ -31,7 +31,8 @@ fn failing_house() -> (House, Arc<AtomicBool>) {
         _ => Ok(()),
     });
     let ledger = Ledger::open(&house.path("state")).expect("it opens");
-    house.context = Arc::new(Context::new(Arc::new(SystemClock), house.targets(Some(hook)), ledger));
+    let probe = Arc::clone(&house.context.probe);
+    house.context = Arc::new(Context::new(Arc::new(SystemClock), house.targets(Some(hook)), ledger, probe));
     (house, fails)
 }
 

@@ -200,6 +200,12 @@ pub struct Verdict {
     /// When it is decided again at the latest, where that is known.
     #[serde(default)]
     pub next_look: Option<Timestamp>,
+    /// Which condition of the machine it is, as in `conditions.get`; the sentence may change while this is the same.
+    #[serde(default)]
+    pub condition: Option<String>,
+    /// When it runs whatever that condition is like.
+    #[serde(default)]
+    pub runs_by: Option<Timestamp>,
 }
 
 /// One try of a job.

@@ -119,6 +119,9 @@ params! {
         request_id: RequestId,
         /// Its id or a unique prefix of it.
         job: JobId,
+        ?
+        /// Run it even if the conditions say no.
+        now: bool,
     }
     /// Stops a job for good.
     JobCancel {

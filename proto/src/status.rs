@@ -86,21 +86,28 @@ pub struct JobCounts {
 pub struct Conditions {
     /// Each reading with its policy.
     pub conditions: Vec<Condition>,
-    /// What they say together; absent: jobs may run.
+    /// What they mean for the job of a plan on a target that no network is needed for; absent: it may run.
     pub verdict: Option<Verdict>,
 }
 
 /// One reading and the policy on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Condition {
-    /// What is read: `power`, `network`, `load`, `idle`, `presence`.
+    /// Its stable name: `battery`, `battery_critical`, `power_saver`, `offline`, `captive`, `metered`, `networks`,
+    /// `vpn`, `load`, `idle`.
     pub name: String,
     /// The reading, in words; `unknown` where this machine cannot tell.
     pub reading: String,
     /// The policy, in words.
     pub policy: String,
-    /// Whether it lets jobs run.
+    /// Whether it lets jobs run; the ones about networks concern only targets that are reached over one.
     pub allows: bool,
+    /// Where the reading comes from.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// When it was made.
+    #[serde(default)]
+    pub read: Option<Timestamp>,
 }
 
 /// The configuration as the daemon sees it.

@@ -101,6 +101,8 @@ fn every_stored_result_is_read_and_written_without_loss() {
     assert_eq!(seen, METHODS.iter().map(|method| method.name).collect(), "every method has a stored result");
     let name = "job.planned.forget.result";
     assert_reads::<<params::JobPlanned as Call>::Result>(&stored_result(name), name);
+    let name = "conditions.get.held.result";
+    assert_reads::<<params::ConditionsGet as Call>::Result>(&stored_result(name), name);
     let name = "snapshot.find.pack.result";
     assert_reads::<<params::SnapshotFind as Call>::Result>(&stored_result(name), name);
 }

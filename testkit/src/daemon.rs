@@ -195,6 +195,8 @@ impl Daemon {
         // Root would otherwise use the system's places.
         command.env("BACKUPD_CONFIG", self.config()).env("BACKUPD_STATE_DIR", self.state());
         command.env("BACKUPD_SOCKET", self.socket());
+        // Of the machine that the tests run on it knows nothing: a developer's battery may be low.
+        command.env("BACKUPD_MACHINE_ROOT", self.home().join("machine"));
         command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -52,6 +52,9 @@ pub(crate) struct Resume {
     /// Resume the whole daemon.
     #[arg(long)]
     all: bool,
+    /// Run the job even if battery, network or load say no.
+    #[arg(long, requires = "id")]
+    now: bool,
 }
 
 impl Resume {
@@ -59,7 +62,7 @@ impl Resume {
         let request_id = request_id()?;
         match &self.id {
             Some(id) => {
-                session.show(&JobResume { request_id, job: id.as_str().into() }, describe)?;
+                session.show(&JobResume { request_id, job: id.as_str().into(), now: self.now }, describe)?;
             }
             None => {
                 session.show(&DaemonResume { request_id }, describe_daemon)?;
@@ -125,7 +128,7 @@ impl Retry {
 fn describe(job: &Job, out: &Output) -> Vec<String> {
     let mut line = format!("Job {} is {}.", job.id, out.state(job.state));
     if let Some(verdict) = &job.verdict {
-        line.push_str(&format!(" {}", text::sentence(&verdict.sentence)));
+        line.push_str(&format!(" {}", text::verdict(verdict, out.zone())));
     }
     vec![line]
 }

@@ -93,8 +93,10 @@ fn describe(detail: &JobDetail, out: &Output) -> Vec<String> {
 }
 
 fn waits(verdict: &Verdict, out: &Output) -> String {
-    let mut line = format!("Waits: {}", text::sentence(&verdict.sentence));
-    if let Some(next) = verdict.next_look {
+    let reason = text::verdict(verdict, out.zone());
+    // Of a condition the sentence says it already.
+    let mut line = if verdict.condition.is_some() { reason } else { format!("Waits: {reason}") };
+    if let Some(next) = verdict.next_look.filter(|_| verdict.runs_by.is_none()) {
         line.push_str(&format!(" Next at {}.", text::time_to_second(next, out.zone())));
     }
     line

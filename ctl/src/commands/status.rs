@@ -60,7 +60,7 @@ fn screen(status: &wire::Status, out: &Output) -> Vec<String> {
     section(&mut lines, "Limits of speed", status.limits.iter().map(|limit| limit_line(limit, out)));
     let (running, waiting): (Vec<&Job>, Vec<&Job>) = status.jobs.iter().partition(|job| job.state == JobState::Running);
     section(&mut lines, "Running", running.iter().map(|job| running_line(job)));
-    section(&mut lines, "Waiting", waiting.iter().map(|job| waiting_line(job)));
+    section(&mut lines, "Waiting", waiting.iter().map(|job| waiting_line(job, out)));
     let listed = u64::try_from(status.jobs.len()).unwrap_or(u64::MAX);
     let known = status.counts.running + status.counts.queued + status.counts.paused;
     if known > listed {
@@ -107,9 +107,9 @@ fn running_line(job: &Job) -> String {
     }
 }
 
-fn waiting_line(job: &Job) -> String {
-    let reason = job.verdict.as_ref().map_or("", |verdict| verdict.sentence.as_str());
-    format!("{}  ({}): {}", job_name(job), job.state.as_str(), text::sentence(reason))
+fn waiting_line(job: &Job, out: &Output) -> String {
+    let reason = job.verdict.as_ref().map_or_else(String::new, |verdict| text::verdict(verdict, out.zone()));
+    format!("{}  ({}): {}", job_name(job), job.state.as_str(), reason)
 }
 
 fn ended_line(job: &Job, out: &Output) -> String {
@@ -124,14 +124,19 @@ pub(crate) struct Conditions {}
 
 impl Conditions {
     pub(crate) fn run(&self, session: &mut Session) -> Result<Exit, Failure> {
-        session.show(&ConditionsGet {}, |answer, _| {
+        session.show(&ConditionsGet {}, |answer, out| {
             let row = |condition: &Condition| {
                 let effect = if condition.allows { "jobs may run" } else { "jobs wait" };
-                vec![condition.name.clone(), condition.reading.clone(), condition.policy.clone(), effect.to_owned()]
+                let source = condition.source.as_ref().filter(|_| condition.reading != "unknown");
+                let source = source.cloned().unwrap_or_default();
+                let Condition { name, reading, policy, .. } = condition.clone();
+                vec![name, reading, policy, effect.to_owned(), source]
             };
-            let mut lines = text::table(&answer.conditions.iter().map(row).collect::<Vec<_>>());
+            let heading = ["CONDITION", "READING", "RULE", "SO", "READ FROM"].map(str::to_owned).to_vec();
+            let rows: Vec<_> = std::iter::once(heading).chain(answer.conditions.iter().map(row)).collect();
+            let mut lines = text::table(&rows);
             lines.push(match &answer.verdict {
-                Some(verdict) => text::sentence(&verdict.sentence),
+                Some(verdict) => text::verdict(verdict, out.zone()),
                 None => "Jobs may run.".to_owned(),
             });
             lines

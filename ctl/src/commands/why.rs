@@ -29,12 +29,15 @@ fn explain(reasons: &JobReasons, out: &Output) -> Vec<String> {
     let mut lines =
         vec![format!("Job {} ({} of {}) is {}.", job.id, job.kind.as_str(), job.title, out.state(job.state))];
     for verdict in reasons.verdicts.iter().filter(|verdict| verdict.kind != VerdictKind::Ready) {
-        let mut line = text::sentence(&verdict.sentence);
-        if let Some(since) = verdict.since {
+        let mut line = text::verdict(verdict, out.zone());
+        if let Some(since) = verdict.since.filter(|_| verdict.condition.is_none()) {
             line.push_str(&format!(" Since {}.", text::time(since, out.zone())));
         }
-        if let Some(next) = verdict.next_look {
+        if let Some(next) = verdict.next_look.filter(|_| verdict.runs_by.is_none()) {
             line.push_str(&format!(" Looked at again at {}.", text::time_to_second(next, out.zone())));
+        }
+        if verdict.condition.is_some() && !line.contains("--now") {
+            line.push_str(&format!(" `backupctl resume {} --now` does not wait for it.", job.id));
         }
         lines.push(line);
     }

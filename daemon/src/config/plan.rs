@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use backup_engine::retention::Policy;
 use toml::de::DeTable;
 
+use super::conditions::{self, ConditionsConfig};
 use super::keep;
 use super::place::{Refusal, Surroundings};
 use super::problem::Findings;
@@ -24,6 +25,7 @@ const VOCABULARY: Vocabulary = Vocabulary {
         "one-file-system",
         "exclude-caches",
         "tags",
+        "conditions",
     ],
     refused: &[],
 };
@@ -53,6 +55,8 @@ pub struct PlanConfig {
     pub exclude_caches: bool,
     /// Tags of its snapshots.
     pub tags: Vec<String>,
+    /// What the state of the machine means for its jobs; before the conditions of a target and the general ones.
+    pub conditions: ConditionsConfig,
 }
 
 /// Reads one plan; notes what is wrong with it. `targets` are the names that may be used.
@@ -80,6 +84,7 @@ pub(super) fn read(
     let one_file_system = section.flag("one-file-system", findings);
     let exclude_caches = section.flag("exclude-caches", findings);
     let tags = read_tags(&section, findings);
+    let conditions = conditions::of(&section, findings);
     Some(PlanConfig {
         sources: sources?,
         exclude,
@@ -92,6 +97,7 @@ pub(super) fn read(
         one_file_system,
         exclude_caches,
         tags: tags?,
+        conditions,
     })
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use toml::de::DeTable;
 
+use super::conditions::{self, ConditionsConfig};
 use super::limits::{self, LimitsConfig};
 use super::place::{Surroundings, split_command};
 use super::problem::Findings;
@@ -11,7 +12,7 @@ use super::section::{Located, Section, Vocabulary};
 
 /// What a target may hold.
 const VOCABULARY: Vocabulary = Vocabulary {
-    known: &["url", "password-file", "password-command", "systemd-credential", "limits"],
+    known: &["url", "password-file", "password-command", "systemd-credential", "limits", "conditions", "over-network"],
     refused: &[(
         "password",
         "puts a password into the config",
@@ -30,6 +31,10 @@ pub struct TargetConfig {
     pub password: PasswordSource,
     /// How fast bytes may go there and come from there.
     pub limits: LimitsConfig,
+    /// What the state of the machine means for jobs on it; before the general conditions.
+    pub conditions: ConditionsConfig,
+    /// Whether its folder lies on another machine: a network drive.
+    pub over_network: bool,
 }
 
 /// Where a target's password comes from; it is read anew whenever the target is opened.
@@ -64,7 +69,9 @@ pub(super) fn read(
     let limits = section.table("limits", findings);
     let limits = limits.map(|table| limits::read(format!("[target.{}.limits]", name.value), table, findings));
     let limits = limits.unwrap_or_default();
-    Some(TargetConfig { url: url?.value, folder: folder?, password: password?, limits })
+    let conditions = conditions::of(&section, findings);
+    let over_network = section.flag("over-network", findings);
+    Some(TargetConfig { url: url?.value, folder: folder?, password: password?, limits, conditions, over_network })
 }
 
 fn read_password(

@@ -21,13 +21,14 @@ use backup_proto::error::{ErrorKind, RpcError};
 use backup_proto::message::Request;
 use backup_proto::page::Page;
 use backup_proto::params::{PlanList, SnapshotCat};
-use backup_proto::status::{Condition, Conditions};
+use backup_proto::status::Conditions;
 use backup_proto::target::Plan;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::conditions::Readings;
 use crate::context::Context;
-use crate::supervisor::State;
+use crate::supervisor::{self, State};
 
 pub use looks::Looks;
 
@@ -53,7 +54,6 @@ pub fn answer(context: &Arc<Context>, request: &Request) -> Result<Value, RpcErr
         Request::KeyRemove(params) => json(key::remove(params, context)),
         Request::KeyChange(params) => json(key::change(params, context)),
         Request::PlanAdd(params) => json(plan::add(&params.plan, context)),
-        Request::ConditionsGet(_) => json(Ok(conditions())),
         Request::ConfigShow(_) => json(config::show(context)),
         Request::ConfigCheckNow(_) => json(Ok(config::check_now(context))),
         other => Err(not_asked_here(other.method().name)),
@@ -64,6 +64,15 @@ pub fn answer(context: &Arc<Context>, request: &Request) -> Result<Value, RpcErr
 #[must_use]
 pub fn plans(params: &PlanList, context: &Context, state: &State) -> Page<Plan> {
     plan::list(params, context, state)
+}
+
+/// Answers `conditions.get`: how the machine is now, and what that means. Also returns the readings.
+#[must_use]
+pub fn conditions(context: &Context, state: &State) -> (Conditions, Readings) {
+    let now = context.clock.now().wall;
+    let state = State { config: context.config(), ..state.clone() };
+    let readings = context.probe.read(now);
+    (supervisor::conditions(&state, readings.clone(), now), readings)
 }
 
 /// Writes the contents of a file in a snapshot to `out`, piece by piece.
@@ -88,16 +97,4 @@ fn json<T: Serialize>(result: Result<T, RpcError>) -> Result<Value, RpcError> {
         let message = format!("the answer cannot be written as JSON: {error}");
         RpcError::new(ErrorKind::Internal, message, "Report it with the daemon's log.")
     })
-}
-
-/// This version reads no condition of the machine, and says so.
-fn conditions() -> Conditions {
-    let names = ["power", "network", "load", "idle", "presence"];
-    let unknown = |name: &str| Condition {
-        name: name.to_owned(),
-        reading: "unknown".to_owned(),
-        policy: "none: jobs run whatever it is".to_owned(),
-        allows: true,
-    };
-    Conditions { conditions: names.map(unknown).to_vec(), verdict: None }
 }

@@ -70,6 +70,7 @@ pub(super) async fn answer(server: &Arc<Server>, caller: Caller, request: Reques
             let (params, context, state) = (params.clone(), Arc::clone(&server.context), state());
             on_thread(server, move || to_value(&query::plans(&params, &context, &state))).await
         }
+        Request::ConditionsGet(_) => conditions(server).await,
         Request::JobSubmit(_) => {
             configure(server).await;
             server.desk.ask(&server.inbox, caller, request).await
@@ -98,6 +99,18 @@ fn limits(server: &Server, state: &State) -> LimitList {
     let passed = |direction| Some(server.context.targets.limits().passed(direction));
     let (uploaded, downloaded) = (passed(Direction::Upload), passed(Direction::Download));
     LimitList { uploaded, downloaded, ..supervisor::limit_list(state, &config, now) }
+}
+
+/// Looks at the machine, and lets jobs be judged by what somebody is shown.
+async fn conditions(server: &Arc<Server>) -> Result<Value, RpcError> {
+    let (context, state) = (Arc::clone(&server.context), Arc::clone(&server.published.borrow().state));
+    let (answer, readings) = on_thread(server, move || {
+        let (conditions, readings) = query::conditions(&context, &state);
+        Ok((to_value(&conditions)?, readings))
+    })
+    .await?;
+    server.inbox.post(Event::Readings(Box::new(readings))).await;
+    Ok(answer)
 }
 
 /// Lets the loop know of a configuration that somebody has edited.
@@ -145,10 +158,10 @@ async fn page<T: Entry + Send + 'static>(
 }
 
 /// Does something that may take its time on one of the threads there are for that.
-async fn on_thread(
+async fn on_thread<T: Send + 'static>(
     server: &Server,
-    work: impl FnOnce() -> Result<Value, RpcError> + Send + 'static,
-) -> Result<Value, RpcError> {
+    work: impl FnOnce() -> Result<T, RpcError> + Send + 'static,
+) -> Result<T, RpcError> {
     let _permit = server.shared.queries.acquire().await;
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a question was not answered");

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use backup_proto::event::Cursor;
-use backup_proto::path::WirePath;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
@@ -36,18 +35,18 @@ fn server(patience: Patience) -> (TempDir, Arc<Server>) {
         clock: Arc::clone(&clock),
         hook: None,
     });
-    let context = Context::new(Arc::clone(&clock), targets.unwrap(), Ledger::open(home.path()).unwrap());
+    let probe = Arc::new(crate::conditions::FileProbe::new(home.path()));
+    let context = Context::new(Arc::clone(&clock), targets.unwrap(), Ledger::open(home.path()).unwrap(), probe);
     let (state, _) = crate::supervisor::load(&Default::default(), good, clock.time_zone(), 7, now);
-    let path = WirePath::from(home.path());
     let about = About {
         version: "1".into(),
         instance_id: "i".into(),
         pid: 1,
         uid: 7,
         started: now,
-        socket: path.clone(),
-        state_dir: path.clone(),
-        config: path,
+        socket: home.path().into(),
+        state_dir: home.path().into(),
+        config: home.path().into(),
     };
     let mut shared = Shared::new(false);
     shared.patience = patience;

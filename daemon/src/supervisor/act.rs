@@ -25,10 +25,19 @@ pub(super) fn pause(
     decided(state, step, &id, now)
 }
 
-/// Lets a paused job go on when its turn comes.
-pub(super) fn resume(state: &mut State, step: &mut Step, wanted: &JobId, now: Now) -> Result<JobView, RpcError> {
+/// Lets a paused job go on when its turn comes, `at_once` whatever the machine is like.
+pub(super) fn resume(
+    state: &mut State,
+    step: &mut Step,
+    wanted: &JobId,
+    at_once: bool,
+    now: Now,
+) -> Result<JobView, RpcError> {
     let id = find_active(state, wanted, "resumed")?;
     unpause(state, step, &id);
+    if at_once {
+        state.change_job(step, &id, |job| job.now = true);
+    }
     decided(state, step, &id, now)
 }
 
@@ -73,6 +82,7 @@ pub(super) fn retry(state: &mut State, step: &mut Step, wanted: &JobId, now: Now
     }
     state.change_job(step, &id, |job| {
         job.again = job.left_undone();
+        job.by_hand = true;
         if was == JobState::Partial && job.spec.kind() == JobKind::Forget {
             // Somebody has seen what was held back: what goes is decided anew.
             job.chosen.clear();

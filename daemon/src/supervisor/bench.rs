@@ -83,7 +83,9 @@ impl Bench {
     /// Starts again from what is on the disk, as after a kill.
     pub(super) fn restart(&mut self) {
         let config = Arc::clone(&self.state.config);
-        let (state, first) = load(&self.disk, config, TimeZone::UTC, 0, self.now.wall);
+        let (mut state, first) = load(&self.disk, config, TimeZone::UTC, 0, self.now.wall);
+        // The loop looks at the machine before it decides anything.
+        state.seen = Arc::clone(&self.state.seen);
         self.state = state;
         self.workers.clear();
         self.asked.clear();

@@ -6,7 +6,7 @@ use backup_proto::event::{EventBody, StateEvent};
 use backup_proto::job::{JobId, JobKind, JobState, Verdict, VerdictKind};
 use jiff::Timestamp;
 
-use super::{Action, Live, State, Step, Wish, act, breakers, hints, limits, plans, requests, verdict};
+use super::{Action, Live, State, Step, Wish, act, breakers, held, hints, limits, plans, requests, verdict};
 use crate::clock::Now;
 use crate::job::Job;
 use crate::queue::{Rank, Slots, can_give_way, rank};
@@ -131,6 +131,7 @@ fn verdict_of(state: &State, slots: &Slots, id: &JobId, now: Timestamp) -> Optio
     schedule::decide(job, now)
         .or_else(|| slots.decide(job, state.live.contains_key(id), now))
         .or_else(|| conditions::decide(state.paused.as_ref(), state.shortage.as_ref(), now))
+        .or_else(|| held::decide(state, job, now))
         .or_else(|| breakers::decide(state, job, now))
 }
 
@@ -140,6 +141,7 @@ fn go(state: &mut State, step: &mut Step, slots: &mut Slots, id: &JobId, now: Ti
         slots.take(job);
     }
     state.verdicts.remove(id);
+    limits::slow(state, id, held::slowdown(state, id, now));
     match state.live.get_mut(id) {
         None => start(state, step, id, now),
         Some(live) if live.wish != Wish::Run => {
@@ -194,9 +196,13 @@ fn stop(state: &mut State, step: &mut Step, id: &JobId, now: Now) {
     }
 }
 
-/// Keeps a verdict; one that says the same as before keeps its age.
+/// Keeps a verdict; one that gives the same reason as before keeps its age.
 fn note(state: &mut State, id: &JobId, mut no: Verdict, now: Timestamp) {
-    let known = state.verdicts.get(id).filter(|known| known.kind == no.kind && known.sentence == no.sentence);
+    let is_same = |known: &Verdict| match (&known.condition, &no.condition) {
+        (None, None) => known.sentence == no.sentence,
+        (known, no) => known == no,
+    };
+    let known = state.verdicts.get(id).filter(|known| known.kind == no.kind && is_same(known));
     no.since = known.map_or(Some(now), |known| known.since);
     state.verdicts.insert(id.clone(), no);
 }

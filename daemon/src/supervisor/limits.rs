@@ -58,7 +58,6 @@ pub struct Slowdown {
 }
 
 /// Slows a job down, or lets it go at its own pace again: for the conditions, at every decision. It is not stored.
-#[allow(dead_code, reason = "the conditions call it")]
 pub(super) fn slow(state: &mut State, job: &JobId, slowdown: Option<Slowdown>) {
     match slowdown {
         Some(slowdown) => state.slowed.insert(job.clone(), slowdown),

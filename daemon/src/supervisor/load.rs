@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::state::{Answers, BREAKER, DAEMON, DaemonRecord, JOB, LIMITS, PLAN, REQUEST, Remembered, SUCCESS, State};
 use super::{Lived, Step, finish};
 use crate::breaker::Breaker;
+use crate::conditions::Seen;
 use crate::config::Config;
 use crate::job::Job;
 use crate::store::Contents;
@@ -31,6 +32,7 @@ pub fn load(contents: &Contents, config: Arc<Config>, zone: TimeZone, uid: u32, 
         hand_limits: Vec::new(),
         slowed: BTreeMap::new(),
         in_force: Arc::default(),
+        seen: Arc::new(Seen::nothing(now)),
         breakers: Arc::default(),
         last_number: 0,
         plans: BTreeMap::new(),

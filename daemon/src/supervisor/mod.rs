@@ -13,6 +13,7 @@ mod clocks;
 mod decide;
 mod finish;
 mod forget;
+mod held;
 mod hints;
 mod limits;
 mod load;
@@ -35,6 +36,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use clocks::Lived;
+pub use held::conditions;
 pub use limits::{HandLimit, Slowdown, describe as describe_rates, limit_list};
 pub use load::load;
 pub use plans::next_run;
@@ -125,6 +127,7 @@ fn take_in(state: &mut State, step: &mut Step, event: Event, now: Now) {
         }
         Event::Asked { target, error } => breakers::answered(state, step, &target, error.as_deref(), now.wall),
         Event::Configured(config) => state.config = config,
+        Event::Readings(readings) => state.seen = Arc::new(state.seen.after(*readings)),
         Event::Room(shortage) => note_room(state, step, shortage),
         Event::Tick => {}
         Event::Stop => {
@@ -183,7 +186,7 @@ fn hear(state: &mut State, step: &mut Step, job: &JobId, news: News, now: Now) {
 
 /// Makes a "no" of a decider.
 pub(crate) fn verdict(kind: VerdictKind, sentence: String, next_look: Option<Timestamp>) -> Verdict {
-    Verdict { kind, sentence, since: None, next_look }
+    Verdict { kind, sentence, since: None, next_look, condition: None, runs_by: None }
 }
 
 #[cfg(test)]

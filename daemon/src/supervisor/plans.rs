@@ -43,8 +43,11 @@ pub(super) fn note_success(state: &mut State, step: &mut Step, id: &JobId, now: 
         |job: &&Arc<Job>| job.spec.stores_a_snapshot() && matches!(job.state, JobState::Succeeded | JobState::Partial);
     let Some(job) = state.job(id).filter(is_success) else { return };
     let Some(plan) = job.plan.clone() else { return };
-    step.changes.push(Change::set(format!("{SUCCESS}{plan}"), json(&now)));
-    state.successes.insert(plan, now);
+    let on_target = job.target.as_ref().map(|target| format!("{plan}/{target}"));
+    for name in std::iter::once(plan).chain(on_target) {
+        step.changes.push(Change::set(format!("{SUCCESS}{name}"), json(&now)));
+        state.successes.insert(name, now);
+    }
 }
 
 /// Returns when a plan will be due next, if time makes it so; the past means as soon as the daemon looks again.

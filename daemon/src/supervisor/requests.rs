@@ -49,7 +49,7 @@ fn make(state: &mut State, step: &mut Step, caller: Caller, request: &Request, n
             to_value(&JobsSubmitted { jobs })
         }
         Request::JobPause(params) => to_value(&act::pause(state, step, &params.job, params.for_seconds, now)?),
-        Request::JobResume(params) => to_value(&act::resume(state, step, &params.job, now)?),
+        Request::JobResume(params) => to_value(&act::resume(state, step, &params.job, params.now, now)?),
         Request::JobCancel(params) => to_value(&act::cancel(state, step, &params.job, now)?),
         Request::JobRetry(params) => to_value(&act::retry(state, step, &params.job, now)?),
         Request::JobSetPriority(params) => {

@@ -60,7 +60,7 @@ fn new_jobs_are_refused_with_advice_and_what_takes_no_room_is_not() {
     let request_id = bench.request_id();
     bench.ask(JobSetPriority { request_id, job: job.clone(), priority: Priority::High }).unwrap();
     let request_id = bench.request_id();
-    bench.ask(JobResume { request_id, job: job.clone() }).unwrap();
+    bench.ask(JobResume { request_id, job: job.clone(), now: false }).unwrap();
     let request_id = bench.request_id();
     bench.ask(DaemonPause { request_id, for_seconds: None }).unwrap();
     let request_id = bench.request_id();

@@ -127,7 +127,7 @@ fn ask_something(random: &mut Random, bench: &mut Bench) {
     let for_seconds = random.pick(&[None, Some(600), Some(7200)]).unwrap();
     let request: Request = match random.below(10) {
         0 | 1 => JobPause { request_id, job, for_seconds }.into(),
-        2 | 3 => JobResume { request_id, job }.into(),
+        2 | 3 => JobResume { request_id, job, now: false }.into(),
         4 => JobCancel { request_id, job }.into(),
         5 => JobRetry { request_id, job }.into(),
         6 => JobSetPriority { request_id, job, priority: Priority::Critical }.into(),
@@ -150,7 +150,7 @@ fn come_to_an_end(bench: &mut Bench) {
     bench.ask(TargetBreaker { request_id, name: "local".to_owned(), wish: BreakerWish::Reset }).unwrap();
     for id in bench.state.active.keys().cloned().collect::<Vec<_>>() {
         let request_id = bench.request_id();
-        let _ = bench.ask(JobResume { request_id, job: id });
+        let _ = bench.ask(JobResume { request_id, job: id, now: false });
     }
     for _ in 0..10_000 {
         let Some((id, told)) = bench.workers.iter().map(|(id, (_, told))| (id.clone(), *told)).next() else {

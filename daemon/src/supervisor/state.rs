@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{HandLimit, Lived, Slowdown, Step};
+use crate::conditions::Seen;
 use crate::config::Config;
 use crate::job::Job;
 use crate::store::{Change, Shortage};
@@ -44,13 +45,15 @@ pub struct State {
     pub slowed: BTreeMap<JobId, Slowdown>,
     /// The limits of speed that are in force.
     pub in_force: Arc<Vec<Limit>>,
+    /// What is known of the machine.
+    pub seen: Arc<Seen>,
     /// The breakers of targets that have failed.
     pub breakers: Arc<Breakers>,
     /// The number the newest job's id was made from.
     pub last_number: u64,
     /// When each plan was last due.
     pub plans: BTreeMap<String, Timestamp>,
-    /// When a job of each plan last left a usable snapshot.
+    /// When a job of each plan last left a usable snapshot; under `PLAN/TARGET`, on that target.
     pub successes: BTreeMap<String, Timestamp>,
     /// Changes that were made on request, by the request's id.
     pub requests: Answers,

@@ -42,6 +42,7 @@ pub(super) fn submit(
         let usual = usual_priority(&spec);
         let mut job = new_job(state, spec, target, params.priority.unwrap_or(usual), now);
         job.now = params.now;
+        job.by_hand = true;
         job.reason.clone_from(&params.reason);
         job.uid = caller.uid;
         job.chosen.clone_from(&chosen);
@@ -98,6 +99,7 @@ pub(super) fn new_job(
         plan,
         priority,
         now: false,
+        by_hand: false,
         reason: None,
         uid: state.uid,
         submitted: now,

@@ -74,7 +74,7 @@ fn a_paused_job_leaves_its_target_to_others_and_gives_up_its_lock_after_ten_minu
     bench.end(&first, How::Suspended, 0);
     assert_eq!(bench.job_state(&first), JobState::Paused);
     bench.end(&second, How::Done, 0);
-    let resume = JobResume { request_id: bench.request_id(), job: first.clone() };
+    let resume = JobResume { request_id: bench.request_id(), job: first.clone(), now: false };
     assert_eq!(bench.ask(resume).unwrap()["state"], "running");
     assert_eq!(bench.workers[&first], (2, Told::Run), "a new attempt");
     bench.check();
@@ -87,7 +87,7 @@ fn a_job_that_is_resumed_while_it_is_being_suspended_goes_on_after_that() {
     let pause = JobPause { request_id: bench.request_id(), job: job.clone(), for_seconds: None };
     bench.ask(pause).unwrap();
     bench.pass(MINUTE * 10);
-    let resume = JobResume { request_id: bench.request_id(), job: job.clone() };
+    let resume = JobResume { request_id: bench.request_id(), job: job.clone(), now: false };
     bench.ask(resume).unwrap();
     bench.check();
     bench.end(&job, How::Suspended, 0);

@@ -114,7 +114,7 @@ fn a_restore_that_is_paused_holds_no_backup_up() {
     bench.ask(pause).unwrap();
     assert_eq!((bench.job_state(&restore), bench.job_state(&running)), (JobState::Paused, JobState::Running));
     bench.check();
-    let resume = JobResume { request_id: bench.request_id(), job: restore.clone() };
+    let resume = JobResume { request_id: bench.request_id(), job: restore.clone(), now: false };
     bench.ask(resume).unwrap();
     assert_eq!((bench.job_state(&restore), bench.job_state(&running)), (JobState::Running, JobState::Paused));
 }

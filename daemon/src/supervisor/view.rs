@@ -11,7 +11,7 @@ use backup_proto::path::WirePath;
 use backup_proto::status::{JobCounts, STATUS_JOBS_MAX, STATUS_RECENT_MAX, Status};
 use jiff::Timestamp;
 
-use super::{State, breakers, notice, verdict};
+use super::{State, breakers, held, notice, verdict};
 use crate::job::Job;
 use crate::queue::rank;
 use crate::{conditions, schedule};
@@ -117,6 +117,11 @@ pub fn job_reasons(state: &State, wanted: &JobId, now: Timestamp) -> Result<JobR
             state.shown_verdict(job).filter(|verdict| verdict.kind == VerdictKind::Queue || job.paused.is_some());
         verdicts.push(queue.unwrap_or_else(|| ready("It is next.")));
         let conditions = conditions::decide(state.paused.as_ref(), state.shortage.as_ref(), now);
+        let conditions = conditions.or_else(|| {
+            // The one that is kept knows since when.
+            let known = || state.shown_verdict(job).filter(|verdict| verdict.condition.is_some());
+            held::decide(state, job, now).map(|no| known().unwrap_or(no))
+        });
         verdicts.push(conditions.unwrap_or_else(|| ready("Nothing speaks against running jobs now.")));
         let breaker = breakers::decide(state, job, now);
         verdicts.push(breaker.unwrap_or_else(|| ready("Nothing is known against its target.")));

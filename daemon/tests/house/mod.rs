@@ -13,6 +13,7 @@ use backup_proto::path::WirePath;
 use backup_proto::spec::{BackupSpec, JobSpec};
 use backup_testkit::restic::Restic;
 use backupd::clock::SystemClock;
+use backupd::conditions::FileProbe;
 use backupd::config::ConfigFile;
 use backupd::context::Context;
 use backupd::identity::Identity;
@@ -40,17 +41,19 @@ impl House {
             .expect("it is written");
         let targets = targets_in(folder.path(), None);
         let ledger = Ledger::open(&path("state")).expect("it opens");
-        let context = Arc::new(Context::new(Arc::new(SystemClock), targets, ledger));
+        let probe = Arc::new(FileProbe::new(folder.path()));
+        let context = Arc::new(Context::new(Arc::new(SystemClock), targets, ledger, probe));
         Self { folder, context }
     }
 
     /// Returns the house as a daemon finds it that starts now, with what the config says by now.
     pub(crate) fn again(self) -> Self {
         let Self { folder, context } = self;
+        let probe = Arc::clone(&context.probe);
         drop(context);
         let targets = targets_in(folder.path(), None);
         let ledger = Ledger::open(&folder.path().join("state")).expect("it opens");
-        let context = Arc::new(Context::new(Arc::new(SystemClock), targets, ledger));
+        let context = Arc::new(Context::new(Arc::new(SystemClock), targets, ledger, probe));
         Self { folder, context }
     }
 
@@ -120,6 +123,7 @@ pub(crate) fn job(id: &str, spec: JobSpec) -> Job {
         spec,
         priority: Priority::Normal,
         now: false,
+        by_hand: false,
         reason: None,
         uid: 0,
         submitted: "2025-05-05T10:00:00Z".parse().expect("a time"),

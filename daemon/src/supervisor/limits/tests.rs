@@ -117,13 +117,17 @@ fn a_limit_of_a_job_ends_with_it_and_the_conditions_count_beside_it() {
     let scope = LimitScope::Job(job.clone());
     asked(&mut bench, LimitChange::Rate(2 * MIB), LimitScope::Job(JobId::from(&job.as_str()[..7])), None).unwrap();
     assert_eq!(upload(&bench, &scope), Some(2 * MIB), "the start of its id is enough");
+    // A step would ask the conditions themselves.
+    let slowed = |bench: &mut Bench, slowdown| {
+        slow(&mut bench.state, &job, slowdown);
+        update(&mut bench.state, &mut Step::default(), bench.now.wall);
+        bench.rates = Arc::new(rates(&bench.state.in_force));
+    };
     for (rate, lowest) in [(MIB, MIB), (8 * MIB, 2 * MIB), (1, RATE_MIN)] {
-        slow(&mut bench.state, &job, Some(Slowdown { rate, reason: "on battery".to_owned() }));
-        bench.tick();
+        slowed(&mut bench, Some(Slowdown { rate, reason: "on battery".to_owned() }));
         assert_eq!(upload(&bench, &scope), Some(lowest));
     }
-    slow(&mut bench.state, &job, None);
-    bench.tick();
+    slowed(&mut bench, None);
     assert_eq!(upload(&bench, &scope), Some(2 * MIB));
     bench.end(&job, How::Done, 0);
     assert_eq!((upload(&bench, &scope), bench.state.hand_limits.len()), (None, 0));
