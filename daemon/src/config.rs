@@ -17,6 +17,7 @@ mod schedule;
 mod section;
 mod socket;
 mod target;
+mod times;
 mod units;
 
 use std::collections::BTreeMap;
@@ -157,14 +158,10 @@ fn note_same_folder(config: &Config, name: &Located<String>, target: &TargetConf
 
 fn notices_of(name: &str, plan: &PlanConfig) -> Vec<String> {
     let mut notices = Vec::new();
-    if let Some(Schedule::Cron(_) | Schedule::Continuous) = plan.schedule {
+    if let Some(Schedule::Continuous) = plan.schedule {
         notices.push(format!(
-            "The plan `{name}` has a cron line or is continuous, which this version does not start by itself: write `every …` or `daily …`, or run `backupctl backup {name}`."
+            "The plan `{name}` is continuous, which this version does not start by itself: write `every 1 min`, or run `backupctl backup {name}`."
         ));
-    }
-    if plan.keep.is_some() {
-        notices
-            .push(format!("The plan `{name}` says what to keep, but this version forgets no snapshots: all are kept."));
     }
     notices
 }

@@ -1,6 +1,7 @@
 //! The loop: takes what is in the inbox, asks `step`, stores what has changed, then does what follows.
 
 mod configuring;
+mod log;
 mod machine;
 mod storing;
 
@@ -204,7 +205,7 @@ impl Running {
                 _ => None,
             })
             .collect();
-        bodies.iter().for_each(log);
+        bodies.iter().for_each(log::log);
         self.run.hub.publish(commit, bodies, now.wall);
         for action in others {
             self.do_one(action);
@@ -283,15 +284,5 @@ impl Running {
                 }
             });
         }
-    }
-}
-
-/// Writes the end of a job into the daemon's log.
-fn log(body: &EventBody) {
-    if let EventBody::State(event) = body
-        && event.state.is_final()
-    {
-        let error = event.error.as_ref().map(|error| error.message.as_str());
-        tracing::info!(job = %event.job, state = event.state.as_str(), error, "job ended");
     }
 }

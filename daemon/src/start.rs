@@ -133,6 +133,7 @@ fn first_state(loaded: Loaded, config: &ConfigFile, clock: &dyn Clock, uid: u32)
         supervisor::load(&loaded.contents, config.last_good(), clock.time_zone(), uid, clock.now().wall);
     state.notices.extend(loaded.notices);
     state.shortage = loaded.shortage;
+    state.machine = Identity::of_this_process().hostname;
     (state, first)
 }
 

@@ -69,6 +69,16 @@ fn every_setting_arrives_where_it_belongs() {
 }
 
 #[test]
+fn how_long_a_plan_may_have_no_success_follows_from_its_schedule_where_nobody_says_it() {
+    let path = cases("loads").into_iter().find(|path| path.ends_with("schedules.toml")).expect("it is there");
+    let config = parse(&path).expect("it loads");
+    let days = |plan: &str| config.plans[plan].stale_after.map(|after| after.as_secs() / (24 * 3600));
+    let all = ["hourly", "daily", "weekly", "working-days", "monthly", "asked"].map(days);
+    assert_eq!(all, [Some(3), Some(7), Some(14), Some(6), None, Some(90)]);
+    assert_eq!(config.plans["hourly"].jitter.as_secs(), 600);
+}
+
+#[test]
 fn a_missing_file_is_an_empty_config_unless_it_is_what_is_checked() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("config.toml");

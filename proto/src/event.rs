@@ -41,6 +41,8 @@ pub enum Topic {
     Daemon,
     /// Targets: absent, back, breaker open.
     Target,
+    /// Plans: no success for too long, and success again.
+    Plan,
     /// A topic this program does not know; it is ignored.
     #[serde(other)]
     Unknown,
@@ -76,6 +78,8 @@ pub enum EventBody {
     Target(TargetEvent),
     /// The limits of speed changed.
     Limits(LimitsEvent),
+    /// A plan has had no success for too long, or has again.
+    Plan(PlanEvent),
     /// Something this program does not know yet.
     #[serde(other)]
     Unknown,
@@ -92,6 +96,7 @@ impl EventBody {
             Self::Notice(_) => Topic::Notice,
             Self::Daemon(_) | Self::Limits(_) => Topic::Daemon,
             Self::Target(_) => Topic::Target,
+            Self::Plan(_) => Topic::Plan,
             Self::Unknown => Topic::Unknown,
         }
     }
@@ -104,7 +109,7 @@ impl EventBody {
             Self::Progress(event) => Some(&event.job),
             Self::ItemError(event) => Some(&event.job),
             Self::Notice(event) => event.job.as_ref(),
-            Self::Daemon(_) | Self::Target(_) | Self::Limits(_) | Self::Unknown => None,
+            Self::Daemon(_) | Self::Target(_) | Self::Limits(_) | Self::Plan(_) | Self::Unknown => None,
         }
     }
 }
@@ -182,6 +187,21 @@ pub struct TargetEvent {
 pub struct LimitsEvent {
     /// Those that are in force now.
     pub limits: Vec<Limit>,
+}
+
+/// A plan has had no success on a target for longer than its `stale-after`, or has had one again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanEvent {
+    /// The plan.
+    pub plan: String,
+    /// The target.
+    pub target: String,
+    /// Whether it is too long ago now.
+    #[serde(rename = "stale")]
+    pub is_stale: bool,
+    /// When it last had one; absent: never.
+    #[serde(default)]
+    pub last_success: Option<Timestamp>,
 }
 
 /// The answer to `events.subscribe`; events follow as notifications on the same connection.

@@ -16,6 +16,9 @@ pub const STATUS_JOBS_MAX: usize = 100;
 /// Ended jobs that a status lists at most, newest first.
 pub const STATUS_RECENT_MAX: usize = 10;
 
+/// Plans that a status lists at most; the rest is in `plan.list`.
+pub const STATUS_PLANS_MAX: usize = 100;
+
 /// What the daemon is doing and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
@@ -51,11 +54,40 @@ pub struct Status {
     /// Its targets.
     #[serde(default)]
     pub targets: Vec<Target>,
+    /// Its plans, by name; at most [`STATUS_PLANS_MAX`].
+    #[serde(default)]
+    pub plans: Vec<PlanState>,
     /// Sentences a person should read.
     #[serde(default)]
     pub notices: Vec<String>,
     /// Events after this one are not in this picture.
     pub cursor: Cursor,
+}
+
+/// When a plan runs, and how it is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PlanState {
+    /// Its name.
+    pub name: String,
+    /// When it is due next; absent: only when asked.
+    pub next_run: Option<Timestamp>,
+    /// When it last left a snapshot on any target.
+    pub last_success: Option<Timestamp>,
+    /// The targets on which it has left none for longer than its `stale-after`.
+    pub stale: Vec<Stale>,
+}
+
+/// A target on which a plan has left no snapshot for too long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Stale {
+    /// The target.
+    pub target: String,
+    /// When it last did; absent: never.
+    #[serde(default)]
+    pub last_success: Option<Timestamp>,
+    /// Since when the daemon has known of this plan and this target.
+    pub watched_since: Timestamp,
 }
 
 /// A pause of the whole daemon.

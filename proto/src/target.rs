@@ -142,7 +142,7 @@ pub struct Plan {
     pub exclude: Vec<String>,
     /// Names of targets; empty: `local`.
     pub targets: Vec<String>,
-    /// When, as in the configuration: `every 1h`, `daily 02:30`; absent: only when asked.
+    /// When, as in the configuration: `every 1h`, `daily 02:30`, `weekly sunday 03:00`, a cron line; absent: only when asked.
     pub schedule: Option<String>,
     /// How many snapshots to keep; absent: all.
     pub keep: Option<Keep>,

@@ -103,6 +103,8 @@ fn every_stored_result_is_read_and_written_without_loss() {
     assert_reads::<<params::JobPlanned as Call>::Result>(&stored_result(name), name);
     let name = "conditions.get.held.result";
     assert_reads::<<params::ConditionsGet as Call>::Result>(&stored_result(name), name);
+    let name = "daemon.status.plans.result";
+    assert_reads::<<params::DaemonStatus as Call>::Result>(&stored_result(name), name);
     let name = "snapshot.find.pack.result";
     assert_reads::<<params::SnapshotFind as Call>::Result>(&stored_result(name), name);
 }
@@ -115,7 +117,7 @@ fn every_stored_event_is_read_and_written_without_loss() {
         assert_reads::<Event>(&params, name);
         seen.insert(params["type"].as_str().unwrap().to_owned());
     }
-    let wanted = ["daemon", "item_error", "limits", "notice", "progress", "state", "target"];
+    let wanted = ["daemon", "item_error", "limits", "notice", "plan", "progress", "state", "target"];
     assert_eq!(seen, wanted.map(str::to_owned).into());
 }
 

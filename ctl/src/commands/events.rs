@@ -1,7 +1,7 @@
 //! `events`: what happens, as it happens.
 
 use backup_proto::error::Exit;
-use backup_proto::event::{Cursor, Event, EventBody};
+use backup_proto::event::{Cursor, Event, EventBody, PlanEvent};
 use backup_proto::local::Update;
 use backup_proto::status::Status;
 use clap::Args;
@@ -48,6 +48,17 @@ fn show_status(out: &Output, status: &Status) -> Result<(), Failure> {
     ))?)
 }
 
+fn stale(event: &PlanEvent, out: &Output) -> String {
+    let PlanEvent { plan, target, is_stale, last_success } = event;
+    match (is_stale, last_success) {
+        (false, _) => format!("plan {plan} has saved to {target} again"),
+        (true, Some(last)) => {
+            format!("plan {plan} has saved NOTHING to {target} since {}", text::time(*last, out.zone()))
+        }
+        (true, None) => format!("plan {plan} has never saved anything to {target}"),
+    }
+}
+
 fn line(event: &Event, out: &Output) -> String {
     let what = match &event.body {
         EventBody::State(state) => {
@@ -69,6 +80,7 @@ fn line(event: &Event, out: &Output) -> String {
             let limits: Vec<String> = event.limits.iter().map(|limit| super::limit::line(limit, out)).collect();
             format!("limits of speed: {}", limits.join("; "))
         }
+        EventBody::Plan(event) => stale(event, out),
         EventBody::Unknown => "something this version has no words for".to_owned(),
     };
     format!("{} {} {what}", event.cursor, text::time(event.time, out.zone()))

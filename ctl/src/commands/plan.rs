@@ -39,7 +39,7 @@ pub(crate) struct Add {
     /// Save to this target; may be repeated [default: local].
     #[arg(long = "target", value_name = "NAME")]
     targets: Vec<String>,
-    /// When: 'every 1h', 'daily 02:30', a cron line, or 'continuous' [default: only when asked].
+    /// When: 'every 1h', 'daily 02:30', 'weekly sunday 03:00', a cron line, or 'continuous' [default: only when asked].
     #[arg(long, value_name = "TIMES")]
     schedule: Option<String>,
     /// Which snapshots to keep, such as last=5,daily=7,monthly=12 or within=30d; the words are those of `forget

@@ -4,8 +4,9 @@ use backup_proto::error::Exit;
 use backup_proto::job::{Job, JobState};
 use backup_proto::local::Update;
 use backup_proto::params::{ConditionsGet, DaemonStatus};
-use backup_proto::status::{self as wire, Condition};
+use backup_proto::status::{self as wire, Condition, PlanState};
 use clap::Args;
+use jiff::Timestamp;
 
 use crate::commands::limit::line as limit_line;
 use crate::commands::target::{breaker_line, state_word};
@@ -70,14 +71,12 @@ fn screen(status: &wire::Status, out: &Output) -> Vec<String> {
         lines.extend([String::new(), "No job runs or waits.".to_owned()]);
     }
     section(&mut lines, "Ended last", status.recent.iter().map(|job| ended_line(job, out)));
+    section(&mut lines, "Plans", status.plans.iter().flat_map(|plan| plan_lines(plan, out)));
     section(
         &mut lines,
         "Targets",
         status.targets.iter().flat_map(|target| {
-            let last = target.last_success.map_or_else(
-                || "nothing saved yet".to_owned(),
-                |time| format!("last success {}", text::time(time, out.zone())),
-            );
+            let last = last_success(target.last_success, out);
             let line = format!("{}: {}, {last}  {}", target.name, state_word(target), target.url);
             let breaker = breaker_line(target, out).map(|line| format!("  {line}"));
             std::iter::once(line).chain(breaker).chain(target.notice.iter().map(|notice| format!("  {notice}")))
@@ -94,6 +93,23 @@ fn section(lines: &mut Vec<String>, heading: &str, body: impl Iterator<Item = St
         lines.extend([String::new(), format!("{heading}:")]);
         lines.extend(body.map(|line| format!("  {line}")));
     }
+}
+
+/// Says when a plan runs next and did last, and where it has had no success for too long.
+fn plan_lines(plan: &PlanState, out: &Output) -> Vec<String> {
+    let next = plan
+        .next_run
+        .map_or_else(|| "runs when asked".to_owned(), |next| format!("next run {}", text::time(next, out.zone())));
+    let last = last_success(plan.last_success, out);
+    let stale = plan.stale.iter().map(|stale| {
+        let since = stale.last_success.unwrap_or(stale.watched_since);
+        format!("  NOTHING saved to {} since {}", stale.target, text::time(since, out.zone()))
+    });
+    std::iter::once(format!("{}: {next}, {last}", plan.name)).chain(stale).collect()
+}
+
+fn last_success(time: Option<Timestamp>, out: &Output) -> String {
+    time.map_or_else(|| "nothing saved yet".to_owned(), |time| format!("last success {}", text::time(time, out.zone())))
 }
 
 fn job_name(job: &Job) -> String {

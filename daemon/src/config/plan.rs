@@ -1,6 +1,7 @@
 //! `[plan.NAME]`: which sources go to which targets, when, and how long they are kept.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use backup_engine::retention::Policy;
 use toml::de::DeTable;
@@ -9,8 +10,9 @@ use super::conditions::{self, ConditionsConfig};
 use super::keep;
 use super::place::{Refusal, Surroundings};
 use super::problem::Findings;
-use super::schedule::{Schedule, parse_schedule};
+use super::schedule::Schedule;
 use super::section::{Located, Section, Vocabulary, did_you_mean};
+use super::times::{self, Times};
 
 /// What a plan may hold.
 const VOCABULARY: Vocabulary = Vocabulary {
@@ -20,6 +22,8 @@ const VOCABULARY: Vocabulary = Vocabulary {
         "exclude-file",
         "targets",
         "schedule",
+        "jitter",
+        "stale-after",
         "keep",
         "pinned",
         "one-file-system",
@@ -45,6 +49,10 @@ pub struct PlanConfig {
     pub schedule: Option<Schedule>,
     /// The same as the user wrote it.
     pub schedule_text: Option<String>,
+    /// By how much later than its schedule says it may begin.
+    pub jitter: Duration,
+    /// After how long without a success on a target that is said; none: never.
+    pub stale_after: Option<Duration>,
     /// What is kept of its snapshots; none: all.
     pub keep: Option<Policy>,
     /// Beginnings of the ids of snapshots that are never forgotten.
@@ -73,25 +81,23 @@ pub(super) fn read(
     let exclude_file = section.text("exclude-file", findings);
     let exclude_file = exclude_file.map(|file| note(file.line, surroundings.beside(&file.value), findings));
     let targets = read_targets(&section, targets, findings);
-    let schedule = section.text("schedule", findings);
-    let schedule_text = schedule.as_ref().map(|text| text.value.clone());
-    let schedule = schedule.map(|text| {
-        let parsed = parse_schedule(&text.value).map_err(|problem| sentence(&section, "schedule", &problem));
-        note(text.line, parsed, findings)
-    });
+    let times = times::read(&section, findings);
     let keep = section.table("keep", findings).map(|table| keep::read(&section, table, findings));
     let pinned = read_pinned(&section, findings);
     let one_file_system = section.flag("one-file-system", findings);
     let exclude_caches = section.flag("exclude-caches", findings);
     let tags = read_tags(&section, findings);
     let conditions = conditions::of(&section, findings);
+    let Times { schedule, schedule_text, jitter, stale_after } = times?;
     Some(PlanConfig {
         sources: sources?,
         exclude,
         exclude_file: flatten(exclude_file)?,
         targets: targets?,
-        schedule: flatten(schedule)?,
+        schedule,
         schedule_text,
+        jitter,
+        stale_after,
         keep: flatten(keep)?,
         pinned: pinned?,
         one_file_system,
@@ -102,7 +108,7 @@ pub(super) fn read(
 }
 
 /// Turns "given, and maybe wrong" into "wrong, or maybe given".
-fn flatten<T>(given: Option<Option<T>>) -> Option<Option<T>> {
+pub(super) fn flatten<T>(given: Option<Option<T>>) -> Option<Option<T>> {
     match given {
         Some(None) => None,
         Some(Some(value)) => Some(Some(value)),
@@ -110,7 +116,7 @@ fn flatten<T>(given: Option<Option<T>>) -> Option<Option<T>> {
     }
 }
 
-fn note<T>(line: usize, result: Result<T, Refusal>, findings: &mut Findings<'_>) -> Option<T> {
+pub(super) fn note<T>(line: usize, result: Result<T, Refusal>, findings: &mut Findings<'_>) -> Option<T> {
     result.map_err(|(message, advice)| findings.add(line, message, advice)).ok()
 }
 

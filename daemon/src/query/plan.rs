@@ -17,7 +17,7 @@ pub(super) fn list(params: &PlanList, context: &Context, state: &State) -> Page<
     let mut builder = PageBuilder::new(&params.page);
     let after = params.page.after.as_deref().unwrap_or_default();
     for (name, plan) in config.plans.iter().filter(|(name, _)| name.as_str() > after) {
-        let next_run = plan.schedule.as_ref().and_then(|schedule| next_run(state, name, schedule, now));
+        let next_run = next_run(state, name, plan, now);
         let last_success = state.successes.get(name).copied();
         if !builder.push(name.clone(), Plan { next_run, last_success, ..view(name, plan) }) {
             break;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backup_proto::error::{Class, ErrorData, ErrorKind, RpcError};
-use backup_proto::event::EventBody;
+use backup_proto::event::{EventBody, PlanEvent};
 use backup_proto::job::{JobError, JobId, JobState};
 use backup_proto::message::Request;
 use backup_proto::params::{JobSubmit, RequestId};
@@ -52,6 +52,8 @@ pub(super) struct Bench {
     pub(super) asked: BTreeSet<String>,
     /// Sentences that watchers were told.
     pub(super) notices: Vec<String>,
+    /// What watchers were told of plans without success.
+    pub(super) stale: Vec<PlanEvent>,
     pub(super) wake: Option<Duration>,
     pub(super) has_ended: bool,
     requests: u64,
@@ -72,6 +74,7 @@ impl Bench {
             rates,
             asked: BTreeSet::new(),
             notices: Vec::new(),
+            stale: Vec::new(),
             wake: None,
             has_ended: false,
             requests: 0,
@@ -129,11 +132,11 @@ impl Bench {
                 Action::Confirm(stored) => stored.send(()).expect("the worker waits"),
                 Action::Limit(rates) => self.rates = rates,
                 Action::Ask(target) => drop(self.asked.insert(target)),
-                Action::Publish(body) => {
-                    if let EventBody::Notice(notice) = *body {
-                        self.notices.push(notice.sentence);
-                    }
-                }
+                Action::Publish(body) => match *body {
+                    EventBody::Notice(notice) => self.notices.push(notice.sentence),
+                    EventBody::Plan(event) => self.stale.push(event),
+                    _ => {}
+                },
                 Action::TellTarget(_) | Action::Forget(_) => {}
             }
         }

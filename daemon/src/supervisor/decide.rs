@@ -6,7 +6,7 @@ use backup_proto::event::{EventBody, StateEvent};
 use backup_proto::job::{JobId, JobKind, JobState, Verdict, VerdictKind};
 use jiff::Timestamp;
 
-use super::{Action, Live, State, Step, Wish, act, breakers, held, hints, limits, plans, requests, verdict};
+use super::{Action, Live, State, Step, Wish, act, breakers, held, hints, limits, plans, requests, stale, verdict};
 use crate::clock::Now;
 use crate::job::Job;
 use crate::queue::{Rank, Slots, can_give_way, rank};
@@ -46,7 +46,8 @@ pub(super) fn decide(state: &mut State, step: &mut Step, now: Now) {
         step.actions.push(Action::End);
     }
     let limits_change = limits::update(state, step, now.wall);
-    step.wake = wake(state, earlier(turns.next, limits_change), now);
+    let gets_stale = stale::look(state, step, now.wall);
+    step.wake = wake(state, [turns.next, limits_change, gets_stale].into_iter().flatten().min(), now);
 }
 
 /// Lets a job that can go on where it was end its attempt when a backup or a restore that goes before it could run on its target. A

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
-use super::state::{Answers, BREAKER, DAEMON, DaemonRecord, JOB, LIMITS, PLAN, REQUEST, Remembered, SUCCESS, State};
+use super::state::{
+    Answers, BREAKER, DAEMON, DaemonRecord, JOB, LIMITS, PLAN, REQUEST, Remembered, SUCCESS, State, WATCH,
+};
 use super::{Lived, Step, finish};
 use crate::breaker::Breaker;
 use crate::conditions::Seen;
@@ -23,6 +25,7 @@ pub fn load(contents: &Contents, config: Arc<Config>, zone: TimeZone, uid: u32, 
     let mut state = State {
         config,
         zone,
+        machine: String::new(),
         uid,
         active: BTreeMap::new(),
         ended: Arc::default(),
@@ -37,6 +40,7 @@ pub fn load(contents: &Contents, config: Arc<Config>, zone: TimeZone, uid: u32, 
         last_number: 0,
         plans: BTreeMap::new(),
         successes: BTreeMap::new(),
+        watched: BTreeMap::new(),
         requests: Answers::default(),
         lived: Lived::default(),
         swept: None,
@@ -75,13 +79,14 @@ fn take(state: &mut State, key: &str, value: &[u8]) {
             Arc::make_mut(&mut state.breakers).insert(target.to_owned(), breaker);
         }
     } else if let Some(plan) = key.strip_prefix(PLAN) {
-        if let Some(last) = read(state, key, value) {
-            state.plans.insert(plan.to_owned(), last);
-        }
+        let last = read(state, key, value);
+        state.plans.extend(last.map(|last| (plan.to_owned(), last)));
     } else if let Some(plan) = key.strip_prefix(SUCCESS) {
-        if let Some(last) = read(state, key, value) {
-            state.successes.insert(plan.to_owned(), last);
-        }
+        let last = read(state, key, value);
+        state.successes.extend(last.map(|last| (plan.to_owned(), last)));
+    } else if let Some(name) = key.strip_prefix(WATCH) {
+        let watch = read(state, key, value);
+        state.watched.extend(watch.map(|watch| (name.to_owned(), watch)));
     } else if let Some(id) = key.strip_prefix(REQUEST)
         && let Some(remembered) = read::<Remembered>(state, key, value)
     {

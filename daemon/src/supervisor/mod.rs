@@ -20,6 +20,7 @@ mod load;
 mod plans;
 mod requests;
 mod size;
+mod stale;
 mod state;
 mod submit;
 mod verify;
@@ -40,6 +41,7 @@ pub use held::conditions;
 pub use limits::{HandLimit, Slowdown, describe as describe_rates, limit_list};
 pub use load::load;
 pub use plans::next_run;
+pub use stale::Watch;
 pub use state::{Live, Remembered, State, Wish};
 pub use view::{About, find_job, job_detail, job_list, job_reasons, status};
 

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use backup_proto::job::{JobId, JobState, Priority};
 use backup_proto::spec::{BackupSpec, JobSpec};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::state::{PLAN, SUCCESS, State, json};
 use super::{Step, submit};
-use crate::config::Schedule;
+use crate::config::{PlanConfig, Schedule};
 use crate::job::Job;
 use crate::schedule;
 use crate::store::Change;
+
+/// A plan that was last due in the future by more than this was due under a clock that has been set back since.
+pub(super) const CLOCK_SET: SignedDuration = SignedDuration::from_secs(60);
 
 /// Queues the plans that are due; returns when the next one will be.
 pub(super) fn queue_due(state: &mut State, step: &mut Step, now: Timestamp) -> Option<Timestamp> {
@@ -22,14 +25,13 @@ pub(super) fn queue_due(state: &mut State, step: &mut Step, now: Timestamp) -> O
     let config = Arc::clone(&state.config);
     let mut next: Option<Timestamp> = None;
     for (name, plan) in &config.plans {
-        let Some(plan_schedule) = &plan.schedule else { continue };
-        let Some(mut due) = due(state, step, name, plan_schedule, now) else { continue };
+        let Some(mut due) = due(state, step, name, plan, now) else { continue };
         if due <= now {
             for target in &plan.targets {
                 queue_one(state, step, name, target, now);
             }
             set_last(state, step, name, now);
-            let Some(later) = schedule::next_due(plan_schedule, now, &state.zone) else { continue };
+            let Some(later) = after(state, name, plan, now) else { continue };
             due = later;
         }
         next = Some(next.map_or(due, |next| next.min(due)));
@@ -52,31 +54,38 @@ pub(super) fn note_success(state: &mut State, step: &mut Step, id: &JobId, now: 
 
 /// Returns when a plan will be due next, if time makes it so; the past means as soon as the daemon looks again.
 #[must_use]
-pub fn next_run(state: &State, name: &str, plan: &Schedule, now: Timestamp) -> Option<Timestamp> {
+pub fn next_run(state: &State, name: &str, plan: &PlanConfig, now: Timestamp) -> Option<Timestamp> {
     match state.plans.get(name) {
-        Some(last) => schedule::next_due(plan, *last, &state.zone),
-        None if matches!(plan, Schedule::Every(_)) => Some(now),
-        None => schedule::next_due(plan, now, &state.zone),
+        None if matches!(plan.schedule, Some(Schedule::Every(_))) => Some(now),
+        last => after(state, name, plan, last.copied().unwrap_or(now)),
     }
+}
+
+/// Returns when a plan begins next after it was last due.
+fn after(state: &State, name: &str, plan: &PlanConfig, last: Timestamp) -> Option<Timestamp> {
+    let due = schedule::next_due(plan.schedule.as_ref()?, last, &state.zone)?;
+    due.checked_add(schedule::jitter(&state.machine, name, due, plan.jitter)).ok()
 }
 
 /// When a plan is due. One that is seen for the first time is due now if it runs at a distance, and at its next time
 /// if it runs at a time of day.
-fn due(state: &mut State, step: &mut Step, name: &str, plan: &Schedule, now: Timestamp) -> Option<Timestamp> {
+fn due(state: &mut State, step: &mut Step, name: &str, plan: &PlanConfig, now: Timestamp) -> Option<Timestamp> {
+    let is_at_a_distance = matches!(plan.schedule.as_ref()?, Schedule::Every(_));
     let last = match state.plans.get(name) {
-        Some(last) if *last <= now => *last,
+        // A clock that is corrected by seconds must not let the same minute come twice.
+        Some(last) if last.duration_since(now) < CLOCK_SET => *last,
         // It was written under a clock that has been set back since; the plan starts to count anew.
         Some(_) => {
             set_last(state, step, name, now);
             now
         }
-        None if matches!(plan, Schedule::Every(_)) => return Some(now),
+        None if is_at_a_distance => return Some(now),
         None => {
             set_last(state, step, name, now);
             now
         }
     };
-    schedule::next_due(plan, last, &state.zone)
+    after(state, name, plan, last)
 }
 
 fn set_last(state: &mut State, step: &mut Step, name: &str, now: Timestamp) {
@@ -96,3 +105,6 @@ fn queue_one(state: &mut State, step: &mut Step, plan: &str, target: &str, now: 
     let job = submit::new_job(state, JobSpec::Backup(spec), Some(target.to_owned()), Priority::Normal, now);
     state.add_job(step, job);
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{HandLimit, Lived, Slowdown, Step};
+use super::{HandLimit, Lived, Slowdown, Step, Watch};
 use crate::conditions::Seen;
 use crate::config::Config;
 use crate::job::Job;
@@ -27,6 +27,8 @@ pub struct State {
     pub config: Arc<Config>,
     /// The zone of "daily 02:30".
     pub zone: TimeZone,
+    /// What tells this machine from others: its name.
+    pub machine: String,
     /// The daemon's own user.
     pub uid: u32,
     /// Jobs that have not ended.
@@ -55,6 +57,8 @@ pub struct State {
     pub plans: BTreeMap<String, Timestamp>,
     /// When a job of each plan last left a usable snapshot; under `PLAN/TARGET`, on that target.
     pub successes: BTreeMap<String, Timestamp>,
+    /// What is watched for having no success, by `PLAN/TARGET`.
+    pub watched: BTreeMap<String, Watch>,
     /// Changes that were made on request, by the request's id.
     pub requests: Answers,
     /// How long the daemon has lived.
@@ -196,6 +200,8 @@ pub(super) const BREAKER: &str = "breaker/";
 pub(super) const PLAN: &str = "plan/";
 /// Where a plan's last success is stored.
 pub(super) const SUCCESS: &str = "success/";
+/// Where it is stored since when a plan is watched on a target.
+pub(super) const WATCH: &str = "watch/";
 /// Where an answered request is stored.
 pub(super) const REQUEST: &str = "request/";
 

@@ -8,10 +8,10 @@ use backup_proto::job::{Job as JobView, JobDetail, JobId, JobState, Verdict, Ver
 use backup_proto::page::{Page, PageBuilder};
 use backup_proto::params::{JobList, JobReasons};
 use backup_proto::path::WirePath;
-use backup_proto::status::{JobCounts, STATUS_JOBS_MAX, STATUS_RECENT_MAX, Status};
+use backup_proto::status::{JobCounts, PlanState, STATUS_JOBS_MAX, STATUS_PLANS_MAX, STATUS_RECENT_MAX, Status};
 use jiff::Timestamp;
 
-use super::{State, breakers, held, notice, verdict};
+use super::{State, breakers, held, notice, plans, stale, verdict};
 use crate::job::Job;
 use crate::queue::rank;
 use crate::{conditions, schedule};
@@ -159,7 +159,18 @@ pub fn status(state: &State, about: &About, cursor: Cursor) -> Status {
         jobs: jobs.into_iter().take(STATUS_JOBS_MAX).map(|job| state.view(job)).collect(),
         recent: recent.into_iter().take(STATUS_RECENT_MAX).map(|job| state.view(job)).collect(),
         targets: Vec::new(),
+        plans: state.config.plans.keys().take(STATUS_PLANS_MAX).map(|name| plan_state(state, name)).collect(),
         notices: state.shortage.iter().map(notice).chain(state.notices.iter().cloned()).collect(),
         cursor,
+    }
+}
+
+fn plan_state(state: &State, name: &str) -> PlanState {
+    let plan = state.config.plans.get(name);
+    PlanState {
+        name: name.to_owned(),
+        next_run: plan.and_then(|plan| plans::next_run(state, name, plan, state.decided)),
+        last_success: state.successes.get(name).copied(),
+        stale: stale::of_plan(state, name),
     }
 }
