@@ -10,6 +10,7 @@ mod file;
 mod jobs;
 mod keep;
 mod limits;
+mod maintenance;
 mod place;
 mod plan;
 mod problem;
@@ -31,6 +32,7 @@ pub use file::{ConfigFile, check, read_text};
 pub use jobs::JobsConfig;
 pub use keep::{keep_of, policy_of, tag_lists};
 pub use limits::{LimitsConfig, RateRule};
+pub use maintenance::MaintenanceConfig;
 pub use place::Surroundings;
 pub use plan::PlanConfig;
 pub use problem::{ConfigError, Problem};
@@ -51,7 +53,7 @@ const NAME_MAX: usize = 64;
 
 /// What the config may hold.
 const VOCABULARY: Vocabulary =
-    Vocabulary { known: &["target", "plan", "socket", "jobs", "limits", "conditions"], refused: &[] };
+    Vocabulary { known: &["target", "plan", "socket", "jobs", "limits", "conditions", "maintenance"], refused: &[] };
 
 /// What the config says; an empty one is a working one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// What the state of the machine means for jobs.
     pub conditions: ConditionsConfig,
+    /// What is done by itself to keep targets healthy.
+    pub maintenance: MaintenanceConfig,
     /// What is understood but not yet acted upon by this version: a sentence each.
     pub notices: Vec<String>,
 }
@@ -116,6 +120,9 @@ fn read(root: &DeTable<'_>, surroundings: &Surroundings, findings: &mut Findings
         config.limits = limits::read("[limits]".to_owned(), table, findings);
     }
     config.conditions = conditions::of(&section, findings);
+    if let Some(table) = section.table("maintenance", findings) {
+        config.maintenance = maintenance::read(table, findings);
+    }
     for (name, table) in section.named_tables("plan", findings) {
         check_name(&name, findings);
         if let Some(plan) = plan::read(&name, table, &names, surroundings, findings) {

@@ -12,7 +12,16 @@ use super::section::{Located, Section, Vocabulary};
 
 /// What a target may hold.
 const VOCABULARY: Vocabulary = Vocabulary {
-    known: &["url", "password-file", "password-command", "systemd-credential", "limits", "conditions", "over-network"],
+    known: &[
+        "url",
+        "password-file",
+        "password-command",
+        "systemd-credential",
+        "limits",
+        "conditions",
+        "over-network",
+        "pruned-by",
+    ],
     refused: &[(
         "password",
         "puts a password into the config",
@@ -35,6 +44,8 @@ pub struct TargetConfig {
     pub conditions: ConditionsConfig,
     /// Whether its folder lies on another machine: a network drive.
     pub over_network: bool,
+    /// The name of the one machine that prunes it by itself; none: each that has a plan for it.
+    pub pruned_by: Option<String>,
 }
 
 /// Where a target's password comes from; it is read anew whenever the target is opened.
@@ -71,7 +82,9 @@ pub(super) fn read(
     let limits = limits.unwrap_or_default();
     let conditions = conditions::of(&section, findings);
     let over_network = section.flag("over-network", findings);
-    Some(TargetConfig { url: url?.value, folder: folder?, password: password?, limits, conditions, over_network })
+    let pruned_by = section.text("pruned-by", findings).map(|host| host.value);
+    let (url, folder, password) = (url?.value, folder?, password?);
+    Some(TargetConfig { url, folder, password, limits, conditions, over_network, pruned_by })
 }
 
 fn read_password(

@@ -4,7 +4,7 @@ use backup_proto::job::{JobError, JobId, JobState, JobSummary, SUMMARY_FAILED_MA
 use backup_proto::spec::JobSpec;
 use jiff::Timestamp;
 
-use super::{State, Step, breakers, forget, note_room, plans};
+use super::{State, Step, breakers, forget, note_room, plans, upkeep};
 use crate::backoff;
 use crate::clock::Now;
 use crate::job::{Ended, How, Job, Totals};
@@ -22,6 +22,7 @@ pub(super) fn finish(state: &mut State, step: &mut Step, id: &JobId, ended: Ende
     state.change_job(step, id, |job| settle(job, ended, now.wall));
     plans::note_success(state, step, id, now.wall);
     forget::queue_after(state, step, id, now.wall);
+    upkeep::job_ended(state, step, id, now.wall);
 }
 
 fn settle(job: &mut Job, ended: Ended, now: Timestamp) {

@@ -56,8 +56,12 @@ fn over_network(state: &State, job: &Job) -> bool {
 }
 
 /// Returns when a job has waited for long enough: so long after its plan's last success on the target, or after it was
-/// accepted when there was none.
+/// accepted when there was none. What is done by itself after a backup waits for as long as it takes.
 fn due_by(state: &State, job: &Job, deadline: Duration, now: Timestamp) -> Option<Timestamp> {
+    if !job.by_hand && !job.spec.stores_a_snapshot() {
+        // What keeps a target healthy is nothing to empty a battery for, or to pay for.
+        return None;
+    }
     if job.submitted.duration_since(now) > CLOCK_SET {
         // How long it has waited nobody knows any more; better once too early than never.
         return Some(now);

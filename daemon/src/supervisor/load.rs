@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
 use super::state::{
-    Answers, BREAKER, DAEMON, DaemonRecord, JOB, LIMITS, PLAN, REQUEST, Remembered, SUCCESS, State, WATCH,
+    Answers, BREAKER, DAEMON, DaemonRecord, JOB, LIMITS, PLAN, REQUEST, Remembered, SUCCESS, State, UPKEEP, WATCH,
 };
 use super::{Lived, Step, finish};
 use crate::breaker::Breaker;
@@ -41,6 +41,7 @@ pub fn load(contents: &Contents, config: Arc<Config>, zone: TimeZone, uid: u32, 
         plans: BTreeMap::new(),
         successes: BTreeMap::new(),
         watched: BTreeMap::new(),
+        upkeep: BTreeMap::new(),
         requests: Answers::default(),
         lived: Lived::default(),
         swept: None,
@@ -78,7 +79,19 @@ fn take(state: &mut State, key: &str, value: &[u8]) {
             breaker.restarted(state.decided);
             Arc::make_mut(&mut state.breakers).insert(target.to_owned(), breaker);
         }
-    } else if let Some(plan) = key.strip_prefix(PLAN) {
+    } else if let Some(id) = key.strip_prefix(REQUEST) {
+        if let Some(remembered) = read::<Remembered>(state, key, value) {
+            state.lived = Lived::new(remembered.lived_seconds.max(state.lived.seconds()));
+            state.requests.insert(id.to_owned(), remembered);
+        }
+    } else {
+        take_of_plans(state, key, value);
+    }
+}
+
+/// Takes what is kept of plans, and of targets because of them.
+fn take_of_plans(state: &mut State, key: &str, value: &[u8]) {
+    if let Some(plan) = key.strip_prefix(PLAN) {
         let last = read(state, key, value);
         state.plans.extend(last.map(|last| (plan.to_owned(), last)));
     } else if let Some(plan) = key.strip_prefix(SUCCESS) {
@@ -87,11 +100,9 @@ fn take(state: &mut State, key: &str, value: &[u8]) {
     } else if let Some(name) = key.strip_prefix(WATCH) {
         let watch = read(state, key, value);
         state.watched.extend(watch.map(|watch| (name.to_owned(), watch)));
-    } else if let Some(id) = key.strip_prefix(REQUEST)
-        && let Some(remembered) = read::<Remembered>(state, key, value)
-    {
-        state.lived = Lived::new(remembered.lived_seconds.max(state.lived.seconds()));
-        state.requests.insert(id.to_owned(), remembered);
+    } else if let Some(target) = key.strip_prefix(UPKEEP) {
+        let upkeep = read(state, key, value);
+        state.upkeep.extend(upkeep.map(|upkeep| (target.to_owned(), upkeep)));
     }
 }
 

@@ -23,6 +23,7 @@ mod size;
 mod stale;
 mod state;
 mod submit;
+mod upkeep;
 mod verify;
 mod view;
 
@@ -43,6 +44,7 @@ pub use load::load;
 pub use plans::next_run;
 pub use stale::Watch;
 pub use state::{Live, Remembered, State, Wish};
+pub use upkeep::Upkeep;
 pub use view::{About, find_job, job_detail, job_list, job_reasons, status};
 
 use crate::clock::Now;

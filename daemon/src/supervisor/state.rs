@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{HandLimit, Lived, Slowdown, Step, Watch};
+use super::{HandLimit, Lived, Slowdown, Step, Upkeep, Watch};
 use crate::conditions::Seen;
 use crate::config::Config;
 use crate::job::Job;
@@ -59,6 +59,8 @@ pub struct State {
     pub successes: BTreeMap<String, Timestamp>,
     /// What is watched for having no success, by `PLAN/TARGET`.
     pub watched: BTreeMap<String, Watch>,
+    /// What is kept of each target so that it is checked and pruned by itself.
+    pub upkeep: BTreeMap<String, Upkeep>,
     /// Changes that were made on request, by the request's id.
     pub requests: Answers,
     /// How long the daemon has lived.
@@ -202,6 +204,8 @@ pub(super) const PLAN: &str = "plan/";
 pub(super) const SUCCESS: &str = "success/";
 /// Where it is stored since when a plan is watched on a target.
 pub(super) const WATCH: &str = "watch/";
+/// Where it is stored when a target was checked and pruned.
+pub(super) const UPKEEP: &str = "upkeep/";
 /// Where an answered request is stored.
 pub(super) const REQUEST: &str = "request/";
 

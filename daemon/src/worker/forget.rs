@@ -27,7 +27,7 @@ pub(super) fn run(
     let plan = spec.plan.as_deref().unwrap_or_default();
     let (place, repository) = context.targets.open_existing(name)?;
     let repository = context.targets.for_job(&repository, name, job, gate);
-    let mut options = options(spec, &context.config(), context.clock.now().wall)?;
+    let mut options = options(spec, &context.config(), &context.targets.identity().hostname, context.clock.now().wall)?;
     options.rules.accepted_until = match spec.confirm_shrunk {
         true => Some(Timestamp::MAX),
         false => context.targets.last_forgotten(name, plan),
@@ -49,7 +49,10 @@ pub(super) fn run(
 }
 
 /// Puts together what the job and its plan ask for.
-fn options(spec: &ForgetSpec, config: &Config, now: Timestamp) -> Result<ForgetOptions, Failure> {
+fn options(spec: &ForgetSpec, config: &Config, host: &str, now: Timestamp) -> Result<ForgetOptions, Failure> {
+    // A plan is this machine's; another one may call its own the same.
+    let own = [host.to_owned()];
+    let hosts = if spec.plan.is_some() && spec.hosts.is_empty() { &own[..] } else { &spec.hosts[..] };
     let invalid = |message: String| RpcError::new(ErrorKind::InvalidParams, message, "Say what is to be kept.");
     let policy = match &spec.keep {
         Some(keep) => policy_of(keep).map_err(invalid)?,
@@ -76,7 +79,7 @@ fn options(spec: &ForgetSpec, config: &Config, now: Timestamp) -> Result<ForgetO
             pinned: config.plans.values().flat_map(|plan| plan.pinned.iter().cloned()).collect(),
             accepted_until: None,
         },
-        filter: filter(spec.plan.as_deref(), &spec.hosts, &spec.paths, &spec.tags),
+        filter: filter(spec.plan.as_deref(), hosts, &spec.paths, &spec.tags),
         named: spec.snapshots.clone(),
         decided: None,
         resumed: false,
