@@ -63,6 +63,10 @@ fn every_setting_arrives_where_it_belongs() {
     assert_eq!(plan.targets, ["local", "nas"]);
     assert!(plan.one_file_system && plan.exclude_caches);
     assert_eq!(plan.keep.as_ref().expect("it has a keep").monthly, Some(12));
+    assert!(plan.critical.is_empty());
+    let critical = cases("loads").into_iter().find(|path| path.ends_with("critical.toml")).expect("it is there");
+    let critical = &parse(&critical).expect("it loads").plans["documents"].critical;
+    assert_eq!(*critical, [Path::new("/home/ann/Documents/taxes"), Path::new("/home/ann/Pictures")]);
     let jobs = cases("loads").into_iter().find(|path| path.ends_with("jobs.toml")).expect("it is there");
     assert_eq!(parse(&jobs).expect("it loads").jobs.memory, 256 << 20);
     assert_eq!(config.plans["etc"].targets, ["local"], "the default target is where a plan goes by itself");

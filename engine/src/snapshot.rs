@@ -131,8 +131,8 @@ pub struct SnapshotQuery {
     pub path: Option<PathBuf>,
     /// Only snapshots with this tag.
     pub tag: Option<String>,
-    /// `latest` is one with this tag only if there is no other.
-    pub rather_not: Option<String>,
+    /// `latest` is one with any of these tags only if there is no other.
+    pub rather_not: Vec<String>,
 }
 
 impl SnapshotQuery {
@@ -205,8 +205,7 @@ impl Repository {
                 fitting.len()
             )));
         }
-        let is_first_choice =
-            |snapshot: &Snapshot| !query.rather_not.as_ref().is_some_and(|tag| snapshot.tags.contains(tag));
+        let is_first_choice = |snapshot: &Snapshot| !query.rather_not.iter().any(|tag| snapshot.tags.contains(tag));
         if latest && let Some(at) = fitting.iter().rposition(|(_, snapshot)| is_first_choice(snapshot)) {
             return Ok(fitting.swap_remove(at));
         }

@@ -178,7 +178,7 @@ fn the_latest_is_an_interrupted_one_only_if_there_is_no_other() {
     let latest = |repository: &Repository| {
         let query = SnapshotQuery {
             text: "latest".to_owned(),
-            rather_not: Some(TAGS[1].to_owned()),
+            rather_not: vec![TAGS[1].to_owned()],
             ..SnapshotQuery::default()
         };
         repository.find_snapshot(&query).expect("there is one").1

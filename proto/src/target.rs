@@ -138,6 +138,9 @@ pub struct Plan {
     pub name: String,
     /// What to save; `~` is the home of the daemon's user.
     pub sources: Vec<WirePath>,
+    /// What of it to save before the rest: paths at or below the sources.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub critical: Vec<WirePath>,
     /// Patterns of what to leave out.
     pub exclude: Vec<String>,
     /// Names of targets; empty: `local`.

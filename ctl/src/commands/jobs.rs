@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::exit::Failure;
 use crate::render::Output;
-use crate::report::{failed_item, outcome};
+use crate::report::{failed_item, notice_line, outcome};
 use crate::session::Session;
 use crate::text;
 
@@ -88,6 +88,8 @@ fn describe(detail: &JobDetail, out: &Output) -> Vec<String> {
         summary.failed.clear();
         let count = std::mem::take(&mut summary.failed_count);
         lines.extend(outcome_without_items(job, &summary, count, &detail.notices));
+    } else {
+        lines.extend(detail.notices.iter().map(|notice| notice_line(notice)));
     }
     lines
 }

@@ -33,6 +33,10 @@ pub(crate) struct Add {
     /// Files and folders to save.
     #[arg(required = true)]
     sources: Vec<PathBuf>,
+    /// Save this before the rest, into a snapshot of its own that stays until the whole one is there: a source, or what is
+    /// below one; may be repeated.
+    #[arg(long, value_name = "PATH")]
+    critical: Vec<PathBuf>,
     /// Leave out what matches; may be repeated.
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
@@ -77,6 +81,7 @@ impl Add {
         Info {
             name: self.name.clone(),
             sources: self.sources.iter().map(|source| base.wire(source)).collect(),
+            critical: self.critical.iter().map(|path| base.wire(path)).collect(),
             exclude: self.exclude.clone(),
             targets: self.targets.clone(),
             schedule: self.schedule.clone(),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use backup_proto::snapshot::Snapshot;
 use jiff::tz::TimeZone;
 
-/// The tag of what an interrupted first backup left: `latest` is it only if there is no other.
-const INTERRUPTED_TAG: &str = "backupd:interrupted";
+/// The tags of what an interrupted first backup left, and of what is critical: `latest` is one of these only if there is no
+/// other.
+const PART_TAGS: [&str; 2] = ["backupd:interrupted", "backupd:critical"];
 
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +48,9 @@ pub(crate) fn names(snapshots: &[Arc<Snapshot>], zone: &TimeZone) -> Names {
     ])
 }
 
-/// Returns the newest snapshot; what an interrupted backup left only if there is no other.
+/// Returns the newest snapshot; one of a part of its sources only if there is no other.
 pub(crate) fn latest(snapshots: &[Arc<Snapshot>]) -> Option<&Arc<Snapshot>> {
-    let is_whole = |snapshot: &&Arc<Snapshot>| !snapshot.tags.iter().any(|tag| tag == INTERRUPTED_TAG);
+    let is_whole = |snapshot: &&Arc<Snapshot>| !snapshot.tags.iter().any(|tag| PART_TAGS.contains(&tag.as_str()));
     snapshots.iter().rfind(is_whole).or(snapshots.last())
 }
 
@@ -150,11 +151,13 @@ mod tests {
     }
 
     #[test]
-    fn latest_is_what_was_interrupted_only_if_there_is_no_other() {
+    fn latest_is_one_of_a_part_only_if_there_is_no_other() {
         let whole = snapshot("aaaaaaaa11", "2026-01-02T03:04:05Z", "h", &[]);
-        let left = snapshot("bbbbbbbb22", "2026-01-03T03:04:05Z", "h", &[INTERRUPTED_TAG]);
-        assert_eq!(latest(&[whole.clone(), left.clone()]), Some(&whole));
-        assert_eq!(latest(std::slice::from_ref(&left)), Some(&left));
+        for tag in PART_TAGS {
+            let left = snapshot("bbbbbbbb22", "2026-01-03T03:04:05Z", "h", &[tag]);
+            assert_eq!(latest(&[whole.clone(), left.clone()]), Some(&whole));
+            assert_eq!(latest(std::slice::from_ref(&left)), Some(&left));
+        }
         assert_eq!(latest(&[]), None);
     }
 }

@@ -34,6 +34,8 @@ pub struct NewPlan {
     pub name: String,
     /// What is backed up.
     pub sources: Vec<String>,
+    /// What of it is saved before the rest.
+    pub critical: Vec<String>,
     /// Patterns of what is left out.
     pub exclude: Vec<String>,
     /// Names of targets; empty: the default one.
@@ -94,7 +96,7 @@ pub fn add_target(path: &Path, surroundings: &Surroundings, new: &NewTarget) -> 
 pub fn add_plan(path: &Path, surroundings: &Surroundings, new: &NewPlan) -> Result<(), EditError> {
     let mut table = Table::new();
     table.insert("sources", list(&new.sources));
-    for (key, texts) in [("exclude", &new.exclude), ("targets", &new.targets)] {
+    for (key, texts) in [("critical", &new.critical), ("exclude", &new.exclude), ("targets", &new.targets)] {
         if !texts.is_empty() {
             table.insert(key, list(texts));
         }

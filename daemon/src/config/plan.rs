@@ -18,6 +18,7 @@ use super::times::{self, Times};
 const VOCABULARY: Vocabulary = Vocabulary {
     known: &[
         "sources",
+        "critical",
         "exclude",
         "exclude-file",
         "targets",
@@ -39,6 +40,8 @@ const VOCABULARY: Vocabulary = Vocabulary {
 pub struct PlanConfig {
     /// What is backed up: full paths, at least one.
     pub sources: Vec<PathBuf>,
+    /// What of it is saved before the rest: full paths at or below the sources.
+    pub critical: Vec<PathBuf>,
     /// Patterns of what is left out, by restic's rules.
     pub exclude: Vec<String>,
     /// A file with one more such pattern a line.
@@ -77,6 +80,7 @@ pub(super) fn read(
 ) -> Option<PlanConfig> {
     let section = Section::open(format!("[plan.{}]", name.value), table, &VOCABULARY, findings);
     let sources = read_sources(&section, surroundings, findings);
+    let critical = read_critical(&section, sources.as_deref().unwrap_or_default(), surroundings, findings);
     let exclude = section.texts("exclude", findings).into_iter().map(|pattern| pattern.value).collect();
     let exclude_file = section.text("exclude-file", findings);
     let exclude_file = exclude_file.map(|file| note(file.line, surroundings.beside(&file.value), findings));
@@ -91,6 +95,7 @@ pub(super) fn read(
     let Times { schedule, schedule_text, jitter, stale_after } = times?;
     Some(PlanConfig {
         sources: sources?,
+        critical: critical?,
         exclude,
         exclude_file: flatten(exclude_file)?,
         targets: targets?,
@@ -142,6 +147,25 @@ fn read_sources(
     let paths: Vec<_> =
         texts.into_iter().map(|text| note(text.line, surroundings.absolute(&text.value), findings)).collect();
     // Collected twice, so that every wrong one is noted and not only the first.
+    paths.into_iter().collect()
+}
+
+fn read_critical(
+    section: &Section<'_>,
+    sources: &[PathBuf],
+    surroundings: &Surroundings,
+    findings: &mut Findings<'_>,
+) -> Option<Vec<PathBuf>> {
+    let check = |text: Located<String>, findings: &mut Findings<'_>| {
+        let path = note(text.line, surroundings.absolute(&text.value), findings)?;
+        let is_saved = sources.is_empty() || sources.iter().any(|source| path.starts_with(source));
+        if !is_saved {
+            let message = format!("`{}` in `critical` of {} is in none of its sources.", text.value, section.name());
+            findings.add(text.line, message, "Name a source, or what is below one.");
+        }
+        is_saved.then_some(path)
+    };
+    let paths: Vec<_> = section.texts("critical", findings).into_iter().map(|text| check(text, findings)).collect();
     paths.into_iter().collect()
 }
 

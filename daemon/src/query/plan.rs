@@ -30,6 +30,7 @@ pub(super) fn add(plan: &Plan, context: &Context) -> Result<PlanAdded, RpcError>
     let new = NewPlan {
         name: plan.name.clone(),
         sources: plan.sources.iter().map(utf8).collect::<Result<_, _>>()?,
+        critical: plan.critical.iter().map(utf8).collect::<Result<_, _>>()?,
         exclude: plan.exclude.clone(),
         targets: plan.targets.clone(),
         schedule: plan.schedule.clone(),
@@ -48,6 +49,7 @@ fn view(name: &str, plan: &PlanConfig) -> Plan {
     Plan {
         name: name.to_owned(),
         sources: plan.sources.iter().map(|source| WirePath::from(source.as_path())).collect(),
+        critical: plan.critical.iter().map(|path| WirePath::from(path.as_path())).collect(),
         exclude: plan.exclude.clone(),
         targets: plan.targets.clone(),
         schedule: plan.schedule_text.clone(),

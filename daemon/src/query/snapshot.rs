@@ -19,7 +19,7 @@ pub(super) fn list(params: &SnapshotList, context: &Context) -> Result<Page<Snap
         host: params.host.clone(),
         path: params.path.clone().map(Into::into),
         tag: params.plan.as_deref().map(plan_tag),
-        rather_not: None,
+        rather_not: Vec::new(),
     };
     // A position is the target and the snapshot: both are in a fixed order.
     let (mut after_target, after_snapshot) = match params.page.after.as_deref().and_then(|after| after.split_once('/'))

@@ -17,7 +17,7 @@ use backup_proto::spec::BackupSpec;
 
 use super::again;
 use super::attempt::Failure;
-use super::find::{CHANGE_TAGS, HINTED_TAG, INCOMPLETE_TAG, INTERRUPTED_TAG, plan_tag};
+use super::find::{CHANGE_TAGS, CRITICAL_TAG, HINTED_TAG, INCOMPLETE_TAG, INTERRUPTED_TAG, plan_tag};
 use super::reporter::Reporter;
 use crate::config::{DEFAULT_TARGET, PlanConfig, did_you_mean};
 use crate::context::Context;
@@ -104,7 +104,6 @@ pub(super) fn explain(error: EngineError, spec: &BackupSpec, options: &BackupOpt
 
 /// Puts together what the job and its plan ask for.
 pub(super) fn options(job: &Job, spec: &BackupSpec, context: &Context) -> Result<BackupOptions, Failure> {
-    let plan = spec.plan.as_deref().map(|name| find_plan(name, context)).transpose()?;
     let identity = context.targets.identity();
     let mut options = BackupOptions {
         sources: spec.sources.iter().map(|path| path.as_path().to_path_buf()).collect(),
@@ -119,29 +118,38 @@ pub(super) fn options(job: &Job, spec: &BackupSpec, context: &Context) -> Result
         major_tags: vec![CHANGE_TAGS[0].to_owned()],
         minor_tags: vec![CHANGE_TAGS[1].to_owned()],
         interrupted_tags: vec![INCOMPLETE_TAG.to_owned(), INTERRUPTED_TAG.to_owned()],
+        critical_tags: vec![CRITICAL_TAG.to_owned()],
         hinted_tags: vec![HINTED_TAG.to_owned()],
         time: context.clock.now().wall,
         program_version: format!("backupd {}", env!("CARGO_PKG_VERSION")),
         count_after: COUNT_AFTER,
         ..BackupOptions::default()
     };
-    let mut patterns: Vec<Vec<u8>> = Vec::new();
-    if let Some((name, plan)) = plan {
-        options.sources.extend(plan.sources.iter().cloned());
-        options.exclude_caches |= plan.exclude_caches;
-        options.one_file_system |= plan.one_file_system;
-        options.tags.extend(plan.tags.iter().cloned());
-        options.tags.push(plan_tag(&name));
-        patterns.extend(plan.exclude.iter().map(|pattern| pattern.clone().into_bytes()));
-        if let Some(file) = &plan.exclude_file {
-            patterns.extend(read_patterns(file)?);
-        }
-    }
+    let mut patterns = match &spec.plan {
+        Some(name) => add_plan(&mut options, name, context)?,
+        None => Vec::new(),
+    };
     patterns.extend(spec.exclude.iter().map(|pattern| pattern.as_bytes().to_vec()));
     options.exclude_patterns = patterns.iter().map(|pattern| String::from_utf8_lossy(pattern).into_owned()).collect();
     options.exclude = Excludes::new(&patterns)?;
     options.changed = changed(job, spec, &options.sources);
     Ok(options)
+}
+
+/// Adds what a plan asks for; returns the patterns of what it leaves out.
+fn add_plan(options: &mut BackupOptions, name: &str, context: &Context) -> Result<Vec<Vec<u8>>, Failure> {
+    let (name, plan) = find_plan(name, context)?;
+    options.sources.extend(plan.sources.iter().cloned());
+    options.critical.clone_from(&plan.critical);
+    options.exclude_caches |= plan.exclude_caches;
+    options.one_file_system |= plan.one_file_system;
+    options.tags.extend(plan.tags.iter().cloned());
+    options.tags.push(plan_tag(&name));
+    let mut patterns: Vec<Vec<u8>> = plan.exclude.iter().map(|pattern| pattern.clone().into_bytes()).collect();
+    if let Some(file) = &plan.exclude_file {
+        patterns.extend(read_patterns(file)?);
+    }
+    Ok(patterns)
 }
 
 /// Returns what the caller says has changed, and since when. Who names a path outside of the sources, as through a link,

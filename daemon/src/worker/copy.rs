@@ -10,7 +10,7 @@ use backup_proto::job::CopyReport;
 use backup_proto::spec::{CopySpec, SnapshotQuery};
 
 use super::attempt::Failure;
-use super::find::is_interrupted;
+use super::find::is_part;
 use super::forget::filter;
 use super::reporter::Reporter;
 use super::restore::shared_lock;
@@ -83,7 +83,7 @@ fn named(wanted: &str, fitting: &[(SnapshotId, Snapshot)], from: &str) -> Result
         RpcError::new(ErrorKind::SnapshotNotFound, message, "`backupctl snapshots` lists those there are.")
     };
     if wanted.eq_ignore_ascii_case("latest") {
-        let newest = fitting.iter().max_by_key(|(_, snapshot)| (!is_interrupted(snapshot), snapshot.time));
+        let newest = fitting.iter().max_by_key(|(_, snapshot)| (!is_part(snapshot), snapshot.time));
         return newest.map(|(id, _)| *id).ok_or_else(|| none("that fits".to_owned()));
     }
     let wanted = wanted.to_ascii_lowercase();

@@ -22,6 +22,10 @@ pub const INCOMPLETE_TAG: &str = "backupd:incomplete";
 /// `latest` is it only if there is no other.
 pub const INTERRUPTED_TAG: &str = "backupd:interrupted";
 
+/// The further tag of a snapshot that has only what is critical in its plan: the next whole one that has all of that
+/// replaces it, and `latest` is it only if there is no other.
+pub const CRITICAL_TAG: &str = "backupd:critical";
+
 /// The tag of a snapshot for which only what the caller named as changed was looked at.
 pub const HINTED_TAG: &str = "backupd:hinted";
 
@@ -30,6 +34,12 @@ pub const HOLD_TAG: &str = "backupd:hold=";
 
 /// The tag of a snapshot for which a large part of its source had changed, and that of any other.
 pub const CHANGE_TAGS: [&str; 2] = ["backupd:major", "backupd:minor"];
+
+/// Returns whether a snapshot is one of a part of its sources, which is there until a whole one is.
+#[must_use]
+pub fn is_part(snapshot: &Snapshot) -> bool {
+    snapshot.tags.iter().any(|tag| tag == INTERRUPTED_TAG || tag == CRITICAL_TAG)
+}
 
 /// Returns whether a snapshot is what an interrupted backup has left.
 #[must_use]
@@ -66,7 +76,7 @@ pub fn find_snapshot(query: &SnapshotQuery, context: &Context) -> Result<FoundSn
         host: query.host.clone(),
         path: query.path.clone().map(PathBuf::from),
         tag: query.plan.as_deref().map(plan_tag),
-        rather_not: Some(INTERRUPTED_TAG.to_owned()),
+        rather_not: vec![INTERRUPTED_TAG.to_owned(), CRITICAL_TAG.to_owned()],
     };
     if let Some(target) = &query.target {
         return find_in(target, &wanted, context).map_err(|error| said(error, query));
@@ -86,7 +96,7 @@ pub fn find_snapshot(query: &SnapshotQuery, context: &Context) -> Result<FoundSn
         let message = format!("`{}` is the beginning of several snapshots' ids", query.snapshot);
         return Err(RpcError::new(ErrorKind::AmbiguousId, message, "Type more of the id, or name the target."));
     }
-    match found.into_iter().max_by_key(|found| (!is_interrupted(&found.snapshot), found.snapshot.time)) {
+    match found.into_iter().max_by_key(|found| (!is_part(&found.snapshot), found.snapshot.time)) {
         Some(found) => Ok(found),
         None => Err(none_found(query, &unseen)),
     }

@@ -11,7 +11,7 @@ use backup_proto::spec::{self, Destination, RestoreItem, RestoreSpec, SnapshotQu
 
 use super::again::failed_paths;
 use super::attempt::Failure;
-use super::find::{FoundSnapshot, find_snapshot, is_interrupted};
+use super::find::{FoundSnapshot, find_snapshot, is_interrupted, is_part};
 use super::reporter::Reporter;
 use crate::context::Context;
 use crate::job::{Job, Totals};
@@ -66,6 +66,10 @@ fn choose(
         if is_interrupted(&found.snapshot) {
             let id = found.id.short();
             reporter.notice(&format!("Snapshot {id} is incomplete: its backup was interrupted, so files are missing."));
+        } else if is_part(&found.snapshot) {
+            let id = found.id.short();
+            reporter
+                .notice(&format!("Snapshot {id} has only what is critical in its plan; the rest was not saved yet."));
         }
         chosen.push(SnapshotQuery {
             snapshot: found.id.to_string(),

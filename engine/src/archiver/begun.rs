@@ -31,14 +31,25 @@ use crate::record::Begun;
 use crate::repository::Repository;
 use crate::tree::{Node, NodeKind, Tree};
 
-/// What an interrupted run has stored, as the next one finds it.
+/// What an interrupted run has stored, and what others have, as this one finds it.
 #[derive(Default)]
 pub(super) struct BegunBefore {
     /// Where the note is and what it is known by; none if none is wanted.
     place: Option<(PathBuf, [u8; 32])>,
-    found: Option<Begun>,
+    /// Files in the note that the snapshot before does not have like that, and their bytes.
+    held: (u64, u64),
+    stored: Vec<Stored>,
+}
+
+/// What some other run has stored: where to look for files that are in no snapshot of this backup yet.
+#[derive(Clone)]
+pub(super) struct Stored {
+    /// The top of its trees.
+    pub(super) tree: BlobId,
     /// A file that was touched at this time or later may have changed after that run looked at it.
-    settled_before: Timestamp,
+    pub(super) settled_before: Timestamp,
+    /// What could not be stored, or not wholly; sorted.
+    pub(super) doubts: Vec<PathBuf>,
 }
 
 /// What was stored of an entry before.
@@ -46,34 +57,50 @@ pub(super) struct BegunBefore {
 pub(super) struct Earlier {
     /// By the parent snapshot.
     pub(super) before: Option<Node>,
-    /// By a run that was interrupted.
-    pub(super) begun: Option<Node>,
+    /// By other runs, with the number of each.
+    pub(super) begun: Vec<(usize, Node)>,
 }
 
 /// The same of a folder.
 #[derive(Default)]
 pub(super) struct EarlierTrees {
     pub(super) before: Option<Tree>,
-    pub(super) begun: Option<Tree>,
+    pub(super) begun: Vec<(usize, Tree)>,
 }
 
 impl EarlierTrees {
     /// Returns what was stored of an entry of the folder.
     pub(super) fn get(&self, name: &[u8]) -> Earlier {
-        let get = |tree: &Option<Tree>| tree.as_ref().and_then(|tree| tree.get(name)).cloned();
-        Earlier { before: get(&self.before), begun: get(&self.begun) }
+        let begun = self.begun.iter().filter_map(|(number, tree)| Some((*number, tree.get(name)?.clone())));
+        Earlier { before: self.before.as_ref().and_then(|tree| tree.get(name)).cloned(), begun: begun.collect() }
+    }
+}
+
+impl Stored {
+    /// Makes it of a run that began at a time.
+    pub(super) fn new(tree: BlobId, began: Timestamp, doubts: Vec<PathBuf>) -> Self {
+        let settled_before = began.checked_sub(SignedDuration::from_secs(RACY_SECONDS)).unwrap_or(Timestamp::MIN);
+        Self { tree, settled_before, doubts }
     }
 }
 
 impl BegunBefore {
-    /// Finds what an interrupted run of the same backup has left.
-    pub(super) fn open(repository: &Repository, options: &BackupOptions, roots: &Roots) -> Self {
-        let Some(folder) = &options.records else { return Self::default() };
+    /// Finds what an interrupted run of the same backup has left, beside what others have.
+    pub(super) fn open(
+        repository: &Repository,
+        options: &BackupOptions,
+        roots: &Roots,
+        mut stored: Vec<Stored>,
+    ) -> Self {
+        let Some(folder) = &options.records else { return Self { stored, ..Self::default() } };
         let key = key(repository, options, roots);
         let found = Begun::read(folder, &key).filter(|begun| begun.repository == repository.id());
-        let began = found.as_ref().and_then(|begun| Timestamp::from_second(begun.seconds.try_into().ok()?).ok());
-        let settled_before = began.and_then(|began| began.checked_sub(SignedDuration::from_secs(RACY_SECONDS)).ok());
-        Self { place: Some((folder.clone(), key)), found, settled_before: settled_before.unwrap_or(Timestamp::MIN) }
+        let held = found.as_ref().map_or((0, 0), |begun| (begun.files, begun.bytes));
+        stored.extend(found.map(|begun| {
+            let began = begun.seconds.try_into().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+            Stored::new(begun.tree, began.unwrap_or(Timestamp::MIN), begun.doubts)
+        }));
+        Self { place: Some((folder.clone(), key)), held, stored }
     }
 
     /// Returns whether runs that are interrupted leave a note.
@@ -83,7 +110,7 @@ impl BegunBefore {
 
     /// Returns how many files the note knows of that the snapshot before does not have like that, and their bytes.
     pub(super) fn held(&self) -> (u64, u64) {
-        self.found.as_ref().map_or((0, 0), |begun| (begun.files, begun.bytes))
+        self.held
     }
 
     /// Removes the note, now that a whole snapshot is there.
@@ -141,35 +168,36 @@ impl Session<'_> {
 impl Walker<'_, '_, '_> {
     /// Returns the top's trees that there are.
     pub(super) fn trees_at_top(&mut self, parent: Option<BlobId>) -> EarlierTrees {
-        let begun = self.session.begun.found.as_ref().map(|begun| begun.tree);
+        let begun = self.session.begun.stored.iter().map(|stored| stored.tree).enumerate().collect();
         self.trees(parent, begun)
     }
 
     /// Returns the trees that were stored of a folder before.
     pub(super) fn trees_of(&mut self, earlier: &Earlier) -> EarlierTrees {
-        let tree = |node: &Option<Node>| node.as_ref().and_then(|node| node.subtree);
-        self.trees(tree(&earlier.before), tree(&earlier.begun))
+        let begun = earlier.begun.iter().filter_map(|(number, node)| Some((*number, node.subtree?))).collect();
+        self.trees(earlier.before.as_ref().and_then(|node| node.subtree), begun)
     }
 
-    fn trees(&mut self, before: Option<BlobId>, begun: Option<BlobId>) -> EarlierTrees {
-        let begun = begun.filter(|id| before != Some(*id));
+    fn trees(&mut self, before: Option<BlobId>, mut begun: Vec<(usize, BlobId)>) -> EarlierTrees {
+        begun.retain(|(_, id)| before != Some(*id));
         EarlierTrees {
             before: before.and_then(|id| self.tree_before(&id)),
-            begun: begun.and_then(|id| self.tree_before(&id)),
+            begun: begun.into_iter().filter_map(|(number, id)| Some((number, self.tree_before(&id)?))).collect(),
         }
     }
 
-    /// Fills the slot of a file that an interrupted run has stored as it is now; gives the slot back if none has, or if
-    /// not all of it is in the repository any more.
+    /// Fills the slot of a file that another run has stored as it is now; gives the slot back if none has, or if not all of
+    /// it is in the repository any more.
     pub(super) fn fill_from_begun(
         &mut self,
-        begun: Option<Node>,
+        begun: Vec<(usize, Node)>,
         now: &Node,
         path: &Path,
         slot: Slot,
         is_known: bool,
     ) -> Result<Option<Slot>> {
-        let Some(begun) = begun.filter(|begun| self.is_stored(begun, now, path)) else { return Ok(Some(slot)) };
+        let stored = begun.into_iter().find(|(number, begun)| self.is_stored(*number, begun, now, path));
+        let Some((_, begun)) = stored else { return Ok(Some(slot)) };
         let Tally { counts, progress } = &mut self.worker.tally;
         counts.entries += 1;
         *if is_known { &mut counts.files_changed } else { &mut counts.files_new } += 1;
@@ -180,12 +208,10 @@ impl Walker<'_, '_, '_> {
         slot.fill(Some(&Node { device_id: now.device_id, ..begun }), self.worker).map(|()| None)
     }
 
-    fn is_stored(&self, begun: &Node, now: &Node, path: &Path) -> bool {
-        let before = &self.session.begun;
-        let settled = |time: Option<Timestamp>| time.is_some_and(|time| time < before.settled_before);
-        let is_doubtful = || {
-            before.found.iter().any(|found| found.doubts.binary_search_by(|doubt| doubt.as_path().cmp(path)).is_ok())
-        };
+    fn is_stored(&self, number: usize, begun: &Node, now: &Node, path: &Path) -> bool {
+        let Some(stored) = self.session.begun.stored.get(number) else { return false };
+        let settled = |time: Option<Timestamp>| time.is_some_and(|time| time < stored.settled_before);
+        let is_doubtful = || stored.doubts.binary_search_by(|doubt| doubt.as_path().cmp(path)).is_ok();
         let is_there = |id: &BlobId| {
             let handle = BlobHandle { kind: BlobKind::Data, id: *id };
             self.session.repository.index().contains(&handle)

@@ -12,6 +12,7 @@ mod begun;
 mod buffers;
 mod building;
 mod compare;
+mod critical;
 mod estimate;
 mod file;
 mod known;
@@ -47,6 +48,7 @@ use crate::monitor::{Monitor, Progress};
 use crate::snapshot::Snapshot;
 use crate::storage::FileKind;
 use begun::BegunBefore;
+use critical::Part;
 use past::{adoptable, prepare};
 use recorded::Recorded;
 use roots::Roots;
@@ -68,11 +70,27 @@ use sources::SourceCount;
 /// stored by then is listed in an index and need not be stored again. [`LockLost`](crate::Error::LockLost) if the run
 /// must begin anew. The storage's own.
 pub fn backup(lock: &Lock, options: &BackupOptions, gate: &Gate, monitor: &dyn Monitor) -> Result<BackupSummary> {
-    let ended = run(lock, options, gate, monitor, true)?;
-    match ended {
-        Some(summary) => Ok(summary),
+    let part = critical::back_up_first(lock, options, gate, monitor)?;
+    let summary = attempt(lock, options, gate, monitor, &part)?.summary;
+    Ok(BackupSummary { bytes_stored: summary.bytes_stored + part.bytes_stored, ..summary })
+}
+
+/// What a run has done.
+struct Done {
+    summary: BackupSummary,
+    /// The top's tree.
+    tree: BlobId,
+    /// What failed; none if that is too much.
+    doubts: Option<Vec<PathBuf>>,
+    /// Bytes of new data.
+    data_bytes: u64,
+}
+
+fn attempt(lock: &Lock, options: &BackupOptions, gate: &Gate, monitor: &dyn Monitor, part: &Part) -> Result<Done> {
+    match run(lock, options, gate, monitor, part, true)? {
+        Some(done) => Ok(done),
         // What the record of the last run relies on cannot be read any more.
-        None => run(lock, options, gate, monitor, false)?.ok_or(crate::Error::Cancelled),
+        None => run(lock, options, gate, monitor, part, false)?.ok_or(crate::Error::Cancelled),
     }
 }
 
@@ -82,13 +100,14 @@ fn run(
     options: &BackupOptions,
     gate: &Gate,
     monitor: &dyn Monitor,
+    part: &Part,
     use_record: bool,
-) -> Result<Option<BackupSummary>> {
+) -> Result<Option<Done>> {
     let repository = lock.repository();
     let roots = Roots::new(&options.sources)?;
-    let mut recorded = Recorded::open(repository, options, &roots, use_record)?;
+    let mut recorded = Recorded::open(repository, options, &roots, part.record_use(options, use_record))?;
     let past = prepare(repository, options, &mut recorded, monitor)?;
-    let begun = BegunBefore::open(repository, options, &roots);
+    let begun = BegunBefore::open(repository, options, &roots, part.stored.clone());
     let session = Session::new(lock, options, gate, monitor, &past, recorded, begun)?;
     session.adopt(adoptable(repository, options)?);
     let stored = session.run(&roots, past.snapshot());
@@ -96,18 +115,25 @@ fn run(
         return Ok(None);
     }
     let (tree, sources) = stored?;
+    let (doubts, data_bytes) = (session.recorded.doubts(), session.added().data_bytes);
+    if part.is_enough(&session, &past, tree) {
+        let summary = BackupSummary::new(session.counts(), session.added());
+        return Ok(Some(Done { summary, tree, doubts, data_bytes }));
+    }
     if session.counts().entries == 0 {
         return Err(session.nothing_read());
     }
-    // One that was interrupted goes when this one is there.
-    let parent = past.parent.filter(|(_, parent)| !options.is_interrupted(parent));
-    let summary = commit(&session, tree, parent, roots.sources.iter().map(PathBuf::as_path).zip(sources))?;
+    // One that was interrupted goes when this one is there, and so does one of what is critical.
+    let parent = past.parent.filter(|(_, parent)| !options.is_interrupted(parent) && !part.is_critical);
+    let sources = roots.sources.iter().map(PathBuf::as_path).zip(sources);
+    let summary = commit(&session, tree, parent, sources, data_bytes + part.data_bytes)?;
     session.remove_leftovers(summary.files);
+    session.remove_critical(&past.critical, tree);
     if let Some(id) = summary.snapshot {
         session.begun.remove();
         session.record(&roots, tree, id);
     }
-    Ok(Some(summary))
+    Ok(Some(Done { summary, tree, doubts, data_bytes }))
 }
 
 /// Writes the snapshot of everything that is stored.
@@ -116,13 +142,14 @@ fn commit<'p>(
     tree: BlobId,
     parent: Option<(SnapshotId, Snapshot)>,
     sources: impl Iterator<Item = (&'p Path, SourceCount)>,
+    data_bytes: u64,
 ) -> Result<BackupSummary> {
     let Session { repository, options, lock, monitor, .. } = session;
     let mut summary = BackupSummary::new(session.counts(), session.added());
     let mut record = summary.to_record(options.time, lock.now().wall);
     sources::record(&mut record, sources);
     let mut snapshot = options.snapshot(tree, parent.as_ref().map(|(id, _)| *id), record);
-    let is_major = share::is_major(&summary, session.added().data_bytes, parent.as_ref().map(|(_, parent)| parent));
+    let is_major = share::is_major(&summary, data_bytes, parent.as_ref().map(|(_, parent)| parent));
     snapshot.tags.extend(if is_major { &options.major_tags } else { &options.minor_tags }.iter().cloned());
     if summary.failed > 0 {
         snapshot.tags.extend(options.incomplete_tags.iter().cloned());

@@ -1,7 +1,7 @@
 //! What a backup is asked to do, and what it did.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,6 +30,11 @@ pub struct BackupOptions {
     pub one_file_system: bool,
     /// The machine.
     pub hostname: String,
+    /// What is to be safe before the rest: files and folders at or below the sources, as absolute paths. As far as they
+    /// hold anything new they are backed up first, into a snapshot of their own, which goes when the whole one is there.
+    pub critical: Vec<PathBuf>,
+    /// Further tags of that snapshot; one at least, so that it is known again.
+    pub critical_tags: Vec<String>,
     /// Who asks.
     pub username: String,
     /// Their number.
@@ -133,14 +138,29 @@ impl BackupOptions {
     /// Returns whether a snapshot was left by an earlier run of this very backup and by nobody else, and nobody has
     /// changed it since: then it may be removed when there is a better one.
     pub(super) fn is_leftover(&self, snapshot: &Snapshot) -> bool {
-        let program = |version: &str| version.split(' ').next().map(str::to_owned);
-        let tags: BTreeSet<&String> = self.tags.iter().chain(&self.interrupted_tags).collect();
         self.is_interrupted(snapshot)
-            && snapshot.tags.iter().collect::<BTreeSet<_>>() == tags
+            && self.has_made(snapshot, &[&self.interrupted_tags])
+            && snapshot.paths == self.paths()
+    }
+
+    /// Returns whether a snapshot is one of what is critical in this very backup, left as it was made: it may be removed
+    /// when there is a whole one that has all of it.
+    pub(super) fn is_of_critical(&self, snapshot: &Snapshot) -> bool {
+        let is_below = |path: &String| self.sources.iter().any(|source| Path::new(path).starts_with(source));
+        let tags = &self.critical_tags;
+        !tags.is_empty()
+            && (self.has_made(snapshot, &[tags]) || self.has_made(snapshot, &[tags, &self.incomplete_tags]))
+            && snapshot.paths.iter().all(is_below)
+    }
+
+    /// Returns whether this very backup made a snapshot with these further tags, and nobody has changed it since.
+    fn has_made(&self, snapshot: &Snapshot, further: &[&Vec<String>]) -> bool {
+        let program = |version: &str| version.split(' ').next().map(str::to_owned);
+        let tags: BTreeSet<&String> = self.tags.iter().chain(further.iter().copied().flatten()).collect();
+        snapshot.tags.iter().collect::<BTreeSet<_>>() == tags
             && snapshot.original.is_none()
             && snapshot.hostname == self.hostname
             && (&snapshot.username, snapshot.uid) == (&self.username, self.uid)
-            && snapshot.paths == self.paths()
             && program(&snapshot.program_version) == program(&self.program_version)
     }
 

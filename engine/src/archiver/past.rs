@@ -19,6 +19,8 @@ pub(super) struct Past {
     pub(super) parent: Option<(SnapshotId, Snapshot)>,
     /// What interrupted runs have left.
     pub(super) leftovers: Vec<(SnapshotId, Snapshot)>,
+    /// Those of what is critical.
+    pub(super) critical: Vec<(SnapshotId, Snapshot)>,
 }
 
 impl Past {
@@ -55,18 +57,27 @@ pub(super) fn prepare(
     for (id, error) in found.damaged {
         monitor.notice(&format!("Snapshot {} cannot be read: {error}", id.short()));
     }
-    let paths: Vec<String> = options.paths();
+    let named = options.parent.and_then(|wanted| found.list.iter().find(|(id, _)| *id == wanted));
+    let parent = of_record.or_else(|| named.or_else(|| newest(options, &found.list)).cloned());
+    let critical = found.list.iter().filter(|(_, snapshot)| options.is_of_critical(snapshot)).cloned().collect();
+    let leftovers = found.list.into_iter().filter(|(_, snapshot)| options.is_leftover(snapshot)).collect();
+    Ok(Past { parent, leftovers, critical })
+}
+
+/// Returns the newest snapshot of the same machine and sources; a whole one, if there is one.
+pub(super) fn newest<'l>(
+    options: &BackupOptions,
+    list: &'l [(SnapshotId, Snapshot)],
+) -> Option<&'l (SnapshotId, Snapshot)> {
+    let paths = options.paths();
     let fits = |snapshot: &Snapshot| snapshot.hostname == options.hostname && snapshot.paths == paths;
     let newest = |is_interrupted: bool| {
         let wanted = |(_, snapshot): &&(SnapshotId, Snapshot)| {
             fits(snapshot) && snapshot.time <= options.time && options.is_interrupted(snapshot) == is_interrupted
         };
-        found.list.iter().rev().find(wanted)
+        list.iter().rev().find(wanted)
     };
-    let named = options.parent.and_then(|wanted| found.list.iter().find(|(id, _)| *id == wanted));
-    let parent = of_record.or_else(|| named.or_else(|| newest(false)).or_else(|| newest(true)).cloned());
-    let leftovers = found.list.into_iter().filter(|(_, snapshot)| options.is_leftover(snapshot)).collect();
-    Ok(Past { parent, leftovers })
+    newest(false).or_else(|| newest(true))
 }
 
 /// Returns what an interrupted attempt stored, as far as it is really there and in no index yet.

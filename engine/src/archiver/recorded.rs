@@ -53,12 +53,18 @@ pub(super) struct Recorded {
 }
 
 impl Recorded {
-    /// Opens the record of what was asked for, if it may be relied on as far as index and packs go.
+    /// Opens the record of what was asked for, if it may be relied on as far as index and packs go. `use_it`: `None` if none
+    /// is kept either.
     ///
     /// # Errors
     /// The storage's own, when listing.
-    pub(super) fn open(repository: &Repository, options: &BackupOptions, roots: &Roots, use_it: bool) -> Result<Self> {
-        let Some(folder) = options.records.as_ref().filter(|_| options.again.is_none()) else {
+    pub(super) fn open(
+        repository: &Repository,
+        options: &BackupOptions,
+        roots: &Roots,
+        use_it: Option<bool>,
+    ) -> Result<Self> {
+        let (Some(folder), Some(use_it)) = (options.records.as_ref(), use_it) else {
             return Ok(Self { doubts: Mutex::new(Some(BTreeSet::new())), ..Self::default() });
         };
         let key = key(repository, options, roots);
