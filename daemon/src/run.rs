@@ -59,8 +59,8 @@ pub struct Run {
     pub published: watch::Sender<Published>,
 }
 
-/// What changes while the loop runs.
-struct Running {
+/// The loop under way, with what changes meanwhile.
+pub struct Running {
     run: Run,
     gates: BTreeMap<JobId, Gate>,
     /// Events whose changes could not be stored yet, oldest first.
@@ -78,11 +78,12 @@ struct Running {
 }
 
 impl Run {
-    /// Runs until the daemon was told to stop and no job runs any more.
+    /// Decides for the first time what is to be done. Before that nothing is known of the machine, of targets that are left
+    /// alone and of why jobs wait, so that nobody is to be answered.
     ///
     /// # Errors
     /// When nothing can be stored any more.
-    pub async fn run(self, first: Step, mut events: mpsc::Receiver<Event>) -> Result<()> {
+    pub async fn begin(self, first: Step) -> Result<Running> {
         let now = self.context.clock.now();
         let mut running = Running {
             run: self,
@@ -98,15 +99,23 @@ impl Run {
             has_ended: false,
         };
         running.take_in(vec![Event::Tick]).await?;
-        while !running.has_ended {
-            let batch = running.next_batch(&mut events).await;
-            running.take_in(batch).await?;
-        }
-        Ok(())
+        Ok(running)
     }
 }
 
 impl Running {
+    /// Runs until the daemon was told to stop and no job runs any more.
+    ///
+    /// # Errors
+    /// When nothing can be stored any more.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) -> Result<()> {
+        while !self.has_ended {
+            let batch = self.next_batch(&mut events).await;
+            self.take_in(batch).await?;
+        }
+        Ok(())
+    }
+
     /// Waits for events, and takes all that are there; a tick when none came in time.
     async fn next_batch(&mut self, events: &mut mpsc::Receiver<Event>) -> Vec<Event> {
         let mut batch = Vec::new();

@@ -149,11 +149,13 @@ async fn live(house: House, signals: Signals) -> Result<()> {
             None
         }
     })?;
+    // Whoever has connected by then waits for an answer until there is something true to say.
+    let running = run.begin(first).await?;
     let socket = server.about.socket.to_string();
     let serving = tokio::spawn(server::accept(listening, Arc::new(server)));
     tracing::info!(socket, "ready");
     service::ready("ready");
-    let ended = run.run(first, events).await;
+    let ended = running.run(events).await;
     serving.abort();
     desk.close();
     ended?;
