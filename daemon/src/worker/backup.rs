@@ -27,7 +27,7 @@ use crate::targets::TargetError;
 
 /// How long a first backup takes before its files are counted for the progress bar. The count costs as much as a twelfth
 /// of a backup of small files, and a backup that ends sooner needs no bar.
-const COUNT_AFTER: Duration = Duration::from_secs(3);
+const COUNT_AFTER: Duration = Duration::from_secs(10);
 
 /// Runs one attempt of a backup.
 pub(super) fn run(
