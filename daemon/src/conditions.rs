@@ -5,6 +5,7 @@
 //! Where readings come from is behind [`Probe`]; everything else here is pure.
 
 pub mod files;
+pub mod kind;
 pub mod policy;
 pub mod probe;
 pub mod readings;
@@ -17,10 +18,11 @@ use backup_proto::status::Pause;
 use jiff::Timestamp;
 
 pub use files::FileProbe;
+pub use kind::Kind;
 pub use policy::Policy;
 pub use probe::{Probe, ScriptedProbe};
 pub use readings::{Power, Reading, Readings, Seen};
-pub use rules::{Kind, Ruling, Subject};
+pub use rules::{Closed, Ruling, Subject};
 
 use crate::store::Shortage;
 use crate::supervisor::verdict;

@@ -20,6 +20,7 @@ mod socket;
 mod target;
 mod times;
 mod units;
+mod window;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,6 +42,7 @@ pub use section::did_you_mean;
 pub use socket::SocketConfig;
 pub use target::{PasswordSource, TargetConfig};
 pub use units::parse_duration;
+pub use window::Window;
 
 use problem::Findings;
 use section::{Located, Section, Vocabulary};

@@ -149,7 +149,10 @@ pub struct Plan {
     pub schedule: Option<String>,
     /// How many snapshots to keep; absent: all.
     pub keep: Option<Keep>,
-    /// When it is due next.
+    /// At which times of the week it runs, as in the configuration: `22:00-06:00`; absent: always.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
+    /// When it is due next, and its window open.
     pub next_run: Option<Timestamp>,
     /// When it last ended well.
     pub last_success: Option<Timestamp>,

@@ -95,10 +95,19 @@ fn row(plan: &Info, out: &Output) -> Vec<String> {
     let time = |time: Option<jiff::Timestamp>| time.map_or_else(|| "-".to_owned(), |time| text::time(time, out.zone()));
     vec![
         plan.name.clone(),
-        plan.schedule.clone().unwrap_or_else(|| "when asked".to_owned()),
+        schedule(plan),
         time(plan.next_run),
         time(plan.last_success),
         if plan.targets.is_empty() { "local".to_owned() } else { plan.targets.join(", ") },
         plan.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     ]
+}
+
+/// Says when a plan is due, and within which times of the week.
+fn schedule(plan: &Info) -> String {
+    match (&plan.schedule, &plan.window) {
+        (None, _) => "when asked".to_owned(),
+        (Some(schedule), None) => schedule.clone(),
+        (Some(schedule), Some(window)) => format!("{schedule}, within {window}"),
+    }
 }

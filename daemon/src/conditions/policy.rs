@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Act, ConditionsConfig, Config, Networks, Rule, VpnRule};
+use crate::config::{Act, ConditionsConfig, Config, Networks, Rule, VpnRule, Window};
 
 /// Below this much, in percent, nothing is begun on battery, whatever the limits are; unless the rule for batteries is to run.
 pub const BATTERY_CRITICAL: u8 = 10;
@@ -98,10 +98,18 @@ impl<'c> Policy<'c> {
         self.pick(|layer| layer.unknown_waits).unwrap_or(false)
     }
 
-    /// Returns how long a job waits at most, but for what is hard; none: for ever.
+    /// Returns at which times of the week jobs run; none: always.
+    #[must_use]
+    pub fn window(&self) -> Option<&'c Window> {
+        self.pick(|layer| layer.window.as_ref()).and_then(Option::as_ref)
+    }
+
+    /// Returns how long a job waits at most, but for what is hard; none: for ever. Where nobody has said it, the time for
+    /// which the window stays closed does not count: one that opens once a week is not meant to be passed over.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.pick(|layer| layer.deadline).unwrap_or(Some(DEADLINE))
+        let closed = || self.window().map(Window::closed_for).unwrap_or_default();
+        self.pick(|layer| layer.deadline).unwrap_or_else(|| Some(DEADLINE + closed()))
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! readings + policy + job + now ─► Run · Slow(rate, reason) · Wait(verdict)
 //! ```
-//! Every rule is asked in the order of `RULES`; the first that says "wait" is the verdict, and of those that say
+//! The window comes first. Then every rule is asked in the order of `RULES`; the first that says "wait" is the verdict, and of those that say
 //! "slowly" the lowest rate counts. Most rules are soft: a job that has waited for long enough runs in spite of them.
 //! Hard are those against which it would do harm, or come to nothing. A sentence may change from one look to the next
 //! (the battery's charge is in it); its kind says whether it is still the same reason.
@@ -11,74 +11,14 @@
 use backup_proto::job::{Verdict, VerdictKind};
 use jiff::Timestamp;
 
+use super::kind::Kind;
 use super::policy::{BATTERY_CRITICAL, Policy};
 use super::readings::{BATTERY_BAND, LOAD_BAND, Reading, Seen};
 use crate::config::{Act, Rule, VpnRule};
 use crate::supervisor::{Slowdown, verdict};
 
-/// What a rule is about; its name on the wire stays the same for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A battery that is nearly empty.
-    BatteryCritical,
-    /// A battery.
-    Battery,
-    /// A machine that is to save power.
-    PowerSaver,
-    /// No network.
-    Offline,
-    /// A network at which somebody has to sign in.
-    Captive,
-    /// A network on which data costs money.
-    Metered,
-    /// A network of a certain name.
-    Networks,
-    /// A VPN.
-    Vpn,
-    /// A busy machine.
-    Load,
-    /// Somebody at the machine.
-    Idle,
-}
-
-impl Kind {
-    /// Returns the word used on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BatteryCritical => "battery_critical",
-            Self::Battery => "battery",
-            Self::PowerSaver => "power_saver",
-            Self::Offline => "offline",
-            Self::Captive => "captive",
-            Self::Metered => "metered",
-            Self::Networks => "networks",
-            Self::Vpn => "vpn",
-            Self::Load => "load",
-            Self::Idle => "idle",
-        }
-    }
-
-    /// Says whether a job that has waited for long enough runs all the same.
-    fn is_soft(self) -> bool {
-        !matches!(self, Self::BatteryCritical | Self::Offline | Self::Captive)
-    }
-
-    /// Says whether it concerns a job.
-    fn concerns(self, job: &Subject) -> bool {
-        match self {
-            Self::BatteryCritical => !job.is_restore,
-            Self::Offline | Self::Captive => job.over_network,
-            // Somebody who asks does not see what the link costs.
-            Self::Metered => job.over_network && !job.is_restore,
-            Self::Networks | Self::Vpn => job.over_network && !job.is_restore && !job.by_hand,
-            Self::Battery | Self::PowerSaver | Self::Load | Self::Idle => !job.is_restore && !job.by_hand,
-        }
-    }
-}
-
 /// What matters about a job.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Subject {
     /// Somebody asked for it.
     pub by_hand: bool,
@@ -90,6 +30,17 @@ pub struct Subject {
     pub over_network: bool,
     /// When it has waited for long enough.
     pub due_by: Option<Timestamp>,
+    /// Its window, while that is closed.
+    pub closed: Option<Closed>,
+}
+
+/// A window that is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// What it is, and when it opens, in words.
+    pub details: String,
+    /// When it opens.
+    pub opens: Option<Timestamp>,
 }
 
 /// What follows for a job.
@@ -146,6 +97,11 @@ pub fn decide(seen: &Seen, policy: &Policy<'_>, job: &Subject, now: Timestamp) -
     if job.now {
         return Ruling::Run;
     }
+    let is_overdue = job.due_by.is_some_and(|due_by| due_by <= now);
+    let closed = job.closed.as_ref().filter(|_| Kind::Window.concerns(job) && !is_overdue);
+    if let Some(closed) = closed {
+        return Ruling::Wait(wait_for_window(closed, job));
+    }
     let mut slow: Option<Slowdown> = None;
     for (kind, ask) in RULES.iter().filter(|(kind, _)| kind.concerns(job)) {
         let Some(finding) = ask(seen, policy) else { continue };
@@ -156,11 +112,18 @@ pub fn decide(seen: &Seen, policy: &Policy<'_>, job: &Subject, now: Timestamp) -
                     slow = Some(Slowdown { rate, reason: slow_reason(*kind).to_owned() });
                 }
             }
-            Act::Pause if kind.is_soft() && job.due_by.is_some_and(|due_by| due_by <= now) => {}
+            Act::Pause if kind.is_soft() && is_overdue => {}
             Act::Pause => return Ruling::Wait(wait(*kind, &finding, job)),
         }
     }
     slow.map_or(Ruling::Run, Ruling::Slow)
+}
+
+/// What waits for its window looks again when that opens, or when it has waited for long enough.
+fn wait_for_window(closed: &Closed, job: &Subject) -> Verdict {
+    let finding = Finding { act: Act::Pause, text: "its window".to_owned(), details: Some(closed.details.clone()) };
+    let no = wait(Kind::Window, &finding, job);
+    Verdict { next_look: closed.opens.into_iter().chain(no.next_look).min(), ..no }
 }
 
 fn wait(kind: Kind, finding: &Finding, job: &Subject) -> Verdict {
@@ -179,7 +142,7 @@ fn slow_reason(kind: Kind) -> &'static str {
         Kind::PowerSaver => "power is saved",
         Kind::Metered => "the network is metered",
         Kind::Load => "the machine is busy",
-        Kind::Offline | Kind::Captive | Kind::Networks | Kind::Vpn | Kind::Idle => "conditions",
+        Kind::Offline | Kind::Captive | Kind::Networks | Kind::Vpn | Kind::Idle | Kind::Window => "conditions",
     }
 }
 

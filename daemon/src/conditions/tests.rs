@@ -54,6 +54,7 @@ fn subject(words: &str) -> Subject {
         is_restore: has("restore"),
         over_network: has("remote"),
         due_by: Some(now().checked_add(SignedDuration::from_hours(hours)).unwrap()),
+        closed: None,
     }
 }
 

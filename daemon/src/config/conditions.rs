@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::problem::Findings;
 use super::section::{Located, Section, Vocabulary};
 use super::units::parse_duration;
+use super::window::{self, Window};
 use backup_proto::limit::{parse_rate, rate};
 
 /// What a section of conditions may hold.
@@ -22,6 +23,7 @@ const VOCABULARY: Vocabulary = Vocabulary {
         "load",
         "idle",
         "unknown",
+        "window",
         "deadline",
     ],
     refused: &[],
@@ -53,6 +55,8 @@ pub struct ConditionsConfig {
     pub only_idle: Option<bool>,
     /// Whether jobs wait where a rule needs what nobody can tell.
     pub unknown_waits: Option<bool>,
+    /// At which times of the week jobs run; none inside: always.
+    pub window: Option<Option<Window>>,
     /// How long a job waits at most; none inside: for ever.
     pub deadline: Option<Option<Duration>>,
 }
@@ -127,6 +131,7 @@ pub(super) fn of(outer: &Section<'_>, findings: &mut Findings<'_>) -> Conditions
         load: read_as(&section, "load", |text| rule(text, Some("above")).and_then(with_limit), findings),
         only_idle: read_as(&section, "idle", |text| one_of(text, [("run", false), ("only", true)]), findings),
         unknown_waits: read_as(&section, "unknown", |text| one_of(text, [("run", false), ("pause", true)]), findings),
+        window: window::read(&section, findings),
         deadline: read_as(&section, "deadline", deadline, findings),
     }
 }

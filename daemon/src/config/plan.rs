@@ -32,7 +32,11 @@ const VOCABULARY: Vocabulary = Vocabulary {
         "tags",
         "conditions",
     ],
-    refused: &[],
+    refused: &[(
+        "window",
+        "is a condition",
+        "Write it below `[plan.NAME.conditions]`, or below `[conditions]` for all plans.",
+    )],
 };
 
 /// A configured plan.

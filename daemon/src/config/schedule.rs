@@ -122,7 +122,7 @@ pub(super) fn parse_time(text: &str) -> Result<Time, String> {
 }
 
 /// Reads a day of the week: its English name, or the first three letters of it.
-fn parse_weekday(text: &str) -> Result<Weekday, String> {
+pub(super) fn parse_weekday(text: &str) -> Result<Weekday, String> {
     const NAMES: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
     let is_meant = |name: &&str| {
         name.eq_ignore_ascii_case(text) || name.get(..3).is_some_and(|three| three.eq_ignore_ascii_case(text))

@@ -128,6 +128,14 @@ impl<'t> Section<'t> {
         texts
     }
 
+    /// Reads a text, or a list of texts in its place.
+    pub(super) fn text_or_texts(&self, key: &'static str, findings: &mut Findings<'_>) -> Option<Vec<Located<String>>> {
+        match self.table.get(key)?.get_ref() {
+            DeValue::Array(_) => Some(self.texts(key, findings)),
+            _ => self.text(key, findings).map(|text| vec![text]),
+        }
+    }
+
     /// Reads a text, or a list of tables in its place.
     pub(super) fn text_or_tables(&self, key: &'static str, findings: &mut Findings<'_>) -> Option<OneOrTables<'t>> {
         let wanted = "a text in quotes, or a list of tables, as in `[{ name = value }]`";

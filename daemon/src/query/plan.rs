@@ -7,6 +7,7 @@ use backup_proto::path::WirePath;
 use backup_proto::target::Plan;
 
 use super::config::{edit_error, utf8};
+use crate::conditions::Policy;
 use crate::config::{NewPlan, PlanConfig, keep_of};
 use crate::context::Context;
 use crate::supervisor::{State, next_run};
@@ -17,9 +18,10 @@ pub(super) fn list(params: &PlanList, context: &Context, state: &State) -> Page<
     let mut builder = PageBuilder::new(&params.page);
     let after = params.page.after.as_deref().unwrap_or_default();
     for (name, plan) in config.plans.iter().filter(|(name, _)| name.as_str() > after) {
-        let next_run = next_run(state, name, plan, now);
+        let next_run = next_run(state, &config, name, now);
         let last_success = state.successes.get(name).copied();
-        if !builder.push(name.clone(), Plan { next_run, last_success, ..view(name, plan) }) {
+        let window = Policy::of(&config, Some(name), None).window().map(|window| window.text().to_owned());
+        if !builder.push(name.clone(), Plan { next_run, last_success, window, ..view(name, plan) }) {
             break;
         }
     }
@@ -55,6 +57,7 @@ fn view(name: &str, plan: &PlanConfig) -> Plan {
         schedule: plan.schedule_text.clone(),
         keep: plan.keep.as_ref().map(keep_of),
         next_run: None,
+        window: None,
         last_success: None,
     }
 }

@@ -9,14 +9,16 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Running;
 use crate::clock::Now;
-use crate::conditions::{MACHINE_EVERY, Readings, policy};
+use crate::conditions::{Kind, MACHINE_EVERY, Readings, policy};
 use crate::inbox::Event;
 use crate::supervisor::{State, Wish};
 
 /// Says whether something goes on, or waits, that depends on how the machine is.
 pub(super) fn matters(state: &State) -> bool {
+    // What waits for its window waits for the clock, for hours.
+    let by_machine = |condition: &String| condition != Kind::Window.as_str();
     state.live.values().any(|live| live.wish == Wish::Run)
-        || state.verdicts.values().any(|verdict| verdict.condition.is_some())
+        || state.verdicts.values().any(|verdict| verdict.condition.as_ref().is_some_and(by_machine))
 }
 
 /// How long the loop waits for a look at the machine. One that takes longer goes on by itself, and what it finds counts

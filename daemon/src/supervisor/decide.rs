@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::{Action, Live, State, Step, Wish, act, breakers, held, hints, limits, plans, requests, stale, verdict};
 use crate::clock::Now;
+use crate::conditions::Kind;
 use crate::job::Job;
 use crate::queue::{Rank, Slots, can_give_way, rank};
 use crate::{conditions, schedule};
@@ -104,10 +105,13 @@ impl Turns {
             verdict = verdict_of(state, &self.slots, id, now.wall);
         }
         match verdict {
-            None => go(state, step, &mut self.slots, id, now.wall),
+            None => {
+                self.next = earlier(self.next, held::window_closes(state, id, now.wall));
+                go(state, step, &mut self.slots, id, now.wall);
+            }
             Some(no) => {
                 self.next = earlier(self.next, no.next_look);
-                stop(state, step, id, now);
+                stop(state, step, id, &no, now);
                 note(state, id, no, now.wall);
             }
         }
@@ -169,9 +173,11 @@ fn start(state: &mut State, step: &mut Step, id: &JobId, now: Timestamp) {
 }
 
 /// Stops a job that may not run: its worker waits, or after a while ends at a checkpoint.
-fn stop(state: &mut State, step: &mut Step, id: &JobId, now: Now) {
+fn stop(state: &mut State, step: &mut Step, id: &JobId, no: &Verdict, now: Now) {
     // Nobody may be able to write down how a worker that waits at its gate goes on.
-    let must_end = state.is_stopping || state.shortage.is_some();
+    let has_no_room = state.is_stopping || state.shortage.is_some();
+    // A window stays closed for hours: nothing is kept in memory and no lock is held for as long.
+    let must_end = has_no_room || no.condition.as_deref() == Some(Kind::Window.as_str());
     let Some(live) = state.live.get_mut(id) else {
         let wants_pause = |job: &Job| job.paused.is_some() && job.state == JobState::Queued;
         if state.active.get(id).is_some_and(|job| wants_pause(job)) {

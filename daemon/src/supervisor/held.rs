@@ -5,13 +5,14 @@ use std::time::Duration;
 use backup_proto::job::{JobId, JobKind, Verdict};
 use backup_proto::spec::JobSpec;
 use backup_proto::status::{Condition, Conditions};
-use jiff::{SignedDuration, Timestamp};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, Zoned};
 
 use super::{Slowdown, State};
 use crate::conditions::policy::BATTERY_CRITICAL;
-use crate::conditions::rules::{self, RULES};
-use crate::conditions::{self, Kind, Policy, Reading, Readings, Ruling, Subject};
-use crate::config::{Act, Rule, VpnRule};
+use crate::conditions::rules::{self, Ask, RULES};
+use crate::conditions::{self, Closed, Kind, Policy, Reading, Readings, Ruling, Subject};
+use crate::config::{Act, Config, Rule, VpnRule, Window};
 use crate::job::Job;
 
 /// A job that was accepted in the future by more than this was accepted under a clock that has been set back since.
@@ -42,8 +43,41 @@ fn ruling(state: &State, job: &Job, now: Timestamp) -> Ruling {
         is_restore: job.spec.kind() == JobKind::Restore,
         over_network: over_network(state, job),
         due_by,
+        closed: policy.window().and_then(|window| closed(window, &state.zone, now)),
     };
     rules::decide(&state.seen, &policy, &subject, now)
+}
+
+/// Returns what is to be said of a window while it is closed.
+fn closed(window: &Window, zone: &TimeZone, now: Timestamp) -> Option<Closed> {
+    if window.is_open(now, zone) {
+        return None;
+    }
+    let opens = window.opens(now, zone);
+    let when = opens.map(|opens| {
+        let is_soon = opens.duration_since(now) < SignedDuration::from_hours(24);
+        let form = if is_soon { ", opens at %H:%M" } else { ", opens on %A %Y-%m-%d at %H:%M" };
+        opens.to_zoned(zone.clone()).strftime(form).to_string()
+    });
+    Some(Closed { details: format!("{}{}", window.text(), when.unwrap_or_default()), opens })
+}
+
+/// Returns when the window of a job that may run closes.
+pub(super) fn window_closes(state: &State, id: &JobId, now: Timestamp) -> Option<Timestamp> {
+    let job = state.active.get(id)?;
+    let window = Policy::of(&state.config, job.plan.as_deref(), job.target.as_deref()).window()?;
+    window.is_open(now, &state.zone).then(|| window.closes(now, &state.zone)).flatten()
+}
+
+/// Returns when a plan that is due at a time may begin on the first of its targets.
+pub(super) fn may_begin(state: &State, config: &Config, plan: &str, due: Timestamp) -> Timestamp {
+    let targets = config.plans.get(plan).map(|plan| plan.targets.as_slice()).unwrap_or_default();
+    let on_target = |target: &String| {
+        let window = Policy::of(config, Some(plan), Some(target)).window();
+        let closed = window.filter(|window| !window.is_open(due, &state.zone));
+        closed.map_or(Some(due), |window| window.opens(due, &state.zone))
+    };
+    targets.iter().filter_map(on_target).min().unwrap_or(due)
 }
 
 fn over_network(state: &State, job: &Job) -> bool {
@@ -77,22 +111,26 @@ fn due_by(state: &State, job: &Job, deadline: Duration, now: Timestamp) -> Optio
 pub fn conditions(state: &State, readings: Readings, now: Timestamp) -> Conditions {
     let seen = state.seen.after(readings);
     let policy = Policy::of(&state.config, None, None);
-    let rows = RULES.iter().map(|(kind, ask)| {
-        let (reading, source, read) = reading(*kind, &seen.readings);
-        let allows = ask(&seen, &policy).is_none_or(|finding| finding.act != Act::Pause);
-        let (name, policy) = (kind.as_str().to_owned(), policy_text(*kind, &policy));
+    let closed = policy.window().and_then(|window| closed(window, &state.zone, now));
+    let local = now.to_zoned(state.zone.clone());
+    let row = |kind: Kind, allows: bool| {
+        let (reading, source, read) = reading(kind, &seen.readings, &local);
+        let (name, policy) = (kind.as_str().to_owned(), policy_text(kind, &policy));
         Condition { name, reading, policy, allows, source: Some(source.to_owned()), read: Some(read) }
-    });
-    let ruling = match rules::decide(&seen, &policy, &Subject::default(), now) {
+    };
+    let allows = |ask: &Ask| ask(&seen, &policy).is_none_or(|finding| finding.act != Act::Pause);
+    let rows = RULES.iter().map(|(kind, ask)| row(*kind, allows(ask)));
+    let rows = rows.chain(std::iter::once(row(Kind::Window, closed.is_none()))).collect();
+    let ruling = match rules::decide(&seen, &policy, &Subject { closed, ..Subject::default() }, now) {
         Ruling::Wait(no) => Some(no),
         Ruling::Run | Ruling::Slow(_) => None,
     };
     let verdict = conditions::decide(state.paused.as_ref(), state.shortage.as_ref(), now).or(ruling);
-    Conditions { conditions: rows.collect(), verdict }
+    Conditions { conditions: rows, verdict }
 }
 
 /// Says a reading in words, with its source and its time.
-fn reading(kind: Kind, readings: &Readings) -> (String, &'static str, Timestamp) {
+fn reading(kind: Kind, readings: &Readings, local: &Zoned) -> (String, &'static str, Timestamp) {
     let flag =
         |reading: &Reading<bool>, yes: &str, no: &str| said(reading, |is| (if *is { yes } else { no }).to_owned());
     match kind {
@@ -112,6 +150,7 @@ fn reading(kind: Kind, readings: &Readings) -> (String, &'static str, Timestamp)
         Kind::Vpn => flag(&readings.vpn, "in use", "not in use"),
         Kind::Load => said(&readings.load, |load| format!("{load} %")),
         Kind::Idle => flag(&readings.idle, "nobody uses the machine", "somebody uses the machine"),
+        Kind::Window => (local.strftime("%A %H:%M").to_string(), "the clock", local.timestamp()),
     }
 }
 
@@ -149,8 +188,13 @@ fn policy_text(kind: Kind, policy: &Policy<'_>) -> String {
         Kind::Load => with(policy.load(), "above"),
         Kind::Idle if policy.only_idle() => "pause while somebody uses the machine".to_owned(),
         Kind::Idle => "run".to_owned(),
+        Kind::Window => {
+            policy.window().map_or_else(|| "run".to_owned(), |window| format!("pause outside {}", window.text()))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod window_tests;

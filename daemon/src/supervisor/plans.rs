@@ -7,8 +7,8 @@ use backup_proto::spec::{BackupSpec, JobSpec};
 use jiff::{SignedDuration, Timestamp};
 
 use super::state::{PLAN, SUCCESS, State, json};
-use super::{Step, submit};
-use crate::config::{PlanConfig, Schedule};
+use super::{Step, held, submit};
+use crate::config::{Config, PlanConfig, Schedule};
 use crate::job::Job;
 use crate::schedule;
 use crate::store::Change;
@@ -52,13 +52,16 @@ pub(super) fn note_success(state: &mut State, step: &mut Step, id: &JobId, now: 
     }
 }
 
-/// Returns when a plan will be due next, if time makes it so; the past means as soon as the daemon looks again.
+/// Returns when a plan will be due next and its window open, if time makes it so; the past means as soon as the daemon
+/// looks again.
 #[must_use]
-pub fn next_run(state: &State, name: &str, plan: &PlanConfig, now: Timestamp) -> Option<Timestamp> {
-    match state.plans.get(name) {
+pub fn next_run(state: &State, config: &Config, name: &str, now: Timestamp) -> Option<Timestamp> {
+    let plan = config.plans.get(name)?;
+    let due = match state.plans.get(name) {
         None if matches!(plan.schedule, Some(Schedule::Every(_))) => Some(now),
         last => after(state, name, plan, last.copied().unwrap_or(now)),
-    }
+    };
+    due.map(|due| held::may_begin(state, config, name, due))
 }
 
 /// Returns when a plan begins next after it was last due.

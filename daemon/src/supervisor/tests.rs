@@ -206,8 +206,7 @@ fn a_plan_knows_when_it_runs_next_and_when_it_last_left_a_snapshot_also_after_a_
     bench.end(&job, How::Done, 1);
     bench.restart();
     assert_eq!(bench.state.successes.get("docs"), Some(&bench.now.wall));
-    let plan = bench.state.config.plans["docs"].clone();
-    let next = super::next_run(&bench.state, "docs", &plan, bench.now.wall);
+    let next = super::next_run(&bench.state, &bench.state.config, "docs", bench.now.wall);
     assert_eq!(next, began.checked_add(MINUTE * 60).ok());
 }
 

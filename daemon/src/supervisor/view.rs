@@ -166,10 +166,9 @@ pub fn status(state: &State, about: &About, cursor: Cursor) -> Status {
 }
 
 fn plan_state(state: &State, name: &str) -> PlanState {
-    let plan = state.config.plans.get(name);
     PlanState {
         name: name.to_owned(),
-        next_run: plan.and_then(|plan| plans::next_run(state, name, plan, state.decided)),
+        next_run: plans::next_run(state, &state.config, name, state.decided),
         last_success: state.successes.get(name).copied(),
         stale: stale::of_plan(state, name),
     }

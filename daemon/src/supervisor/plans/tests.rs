@@ -1,6 +1,5 @@
 //! When plans put jobs into the queue: over sleep, restarts, corrected clocks, and with jitter.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,8 +19,7 @@ fn end_all(bench: &mut Bench) -> usize {
 }
 
 fn next(bench: &Bench) -> Timestamp {
-    let plan = bench.state.config.plans["docs"].clone();
-    next_run(&bench.state, "docs", &plan, bench.now.wall).expect("it runs by time")
+    next_run(&bench.state, &bench.state.config, "docs", bench.now.wall).expect("it runs by time")
 }
 
 #[test]
@@ -90,7 +88,7 @@ fn with_jitter_a_plan_begins_later_and_when_is_known_before_and_after_a_restart(
     let other = {
         let mut state = bench.state.clone();
         state.machine = "another".to_owned();
-        next_run(&state, "docs", &Arc::clone(&state.config).plans["docs"], bench.now.wall)
+        next_run(&state, &state.config, "docs", bench.now.wall)
     };
     assert_ne!(other, Some(next(&bench)), "another machine at another minute");
 }
