@@ -11,25 +11,30 @@ use crate::job::Job;
 /// The wait after the first failure; each further one doubles it. A network that changes over is back by then.
 const FIRST: Duration = Duration::from_secs(15);
 
-/// The longest wait, without jitter: a drive that is plugged in again, or room that was made, is noticed within the
-/// hour or two.
+/// The longest wait, without jitter: a drive that is plugged in again is noticed within the hour or two.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The longest time that a target may ask for.
 const ASKED_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Failures in a row after which a job is given up: with these waits after about one to two days, so that neither a
-/// night without a network nor a disk that somebody clears out the next morning ends a job.
+/// night without a network nor a drive that somebody plugs in again the next morning ends a job.
 pub const FAILURES_MAX: u32 = 32;
 
-/// Says whether what failed may go away without anybody touching the job: a network comes back, room is made.
+/// Says whether a job whose error waiting does not mend is parked, and does not end.
 ///
-/// Whoever typed a backup to a full target learns it at once and can make room; a plan's job has nobody who waits for
-/// it, and goes on when there is room.
+/// Whoever named paths on the command line learns at once what is wrong. A plan's backup has nobody who waits for it; it
+/// stays, with its reason for everybody to see, until the plan is due again or somebody has mended it. One that was asked
+/// for by hand stays where only room is lacking: what it has stored is of use then.
 #[must_use]
-pub fn may_go_away(job: &Job, error: &JobError) -> bool {
-    let is_full = matches!(error.data.class, Class::Full | Class::Quota);
-    error.data.retryable || (is_full && job.plan.is_some())
+pub fn parks(job: &Job, error: &JobError) -> bool {
+    use Class::{Auth, Damaged, Full, Permission, Quota};
+    let is_lasting = match error.data.class {
+        Quota | Full => true,
+        Auth | Permission | Damaged => !job.by_hand,
+        _ => false,
+    };
+    job.plan.is_some() && job.spec.stores_a_snapshot() && is_lasting && !error.data.retryable
 }
 
 /// Returns how long a job waits after its latest failure, the first of which is number 1; `None` when it is given up.

@@ -60,6 +60,9 @@ pub struct Job {
     /// Somebody cancelled it and its worker has yet to end.
     #[serde(default)]
     pub cancelling: bool,
+    /// It has failed in a way that waiting does not mend.
+    #[serde(default)]
+    pub parked: bool,
     /// It is not tried again before this.
     pub not_before: Option<Timestamp>,
     /// Its latest attempts, oldest first.
@@ -142,7 +145,7 @@ impl Job {
         if self.attempts.len() > ATTEMPTS_MAX {
             self.attempts.remove(0);
         }
-        self.not_before = None;
+        (self.not_before, self.parked) = (None, false);
         self.summary = None;
         self.ended = None;
     }
@@ -251,7 +254,6 @@ impl Job {
     }
 }
 
-/// Puts the first few of some names into one text.
 /// Cuts a title to what a line of a list can show; a status with a hundred of them must fit into one message.
 fn clip(mut title: String) -> String {
     const BYTES_MAX: usize = 512;
@@ -262,6 +264,7 @@ fn clip(mut title: String) -> String {
     title
 }
 
+/// Puts the first few of some names into one text.
 pub(crate) fn joined(names: impl Iterator<Item = String>) -> String {
     const NAMED: usize = 3;
     let names: Vec<String> = names.collect();

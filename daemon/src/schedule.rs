@@ -11,9 +11,13 @@ use crate::config::Schedule;
 use crate::job::Job;
 use crate::supervisor::verdict;
 
-/// Says whether a job is due: one that failed for a while waits before it is tried again.
+/// Says whether a job is due: one that failed for a while waits before it is tried again, and one that failed in a way
+/// that waiting does not mend waits for its plan's next time, or for somebody.
 #[must_use]
 pub fn decide(job: &Job, now: Timestamp) -> Option<Verdict> {
+    if job.parked {
+        return Some(verdict(VerdictKind::Parked, parked(job), None));
+    }
     let until = job.not_before.filter(|until| *until > now)?;
     let sentence = match job.error() {
         Some(error) => {
@@ -27,6 +31,16 @@ pub fn decide(job: &Job, now: Timestamp) -> Option<Verdict> {
         None => "The last attempt failed; the next one is made by itself.".to_owned(),
     };
     Some(verdict(VerdictKind::Retry, sentence, Some(until)))
+}
+
+/// Says why a job is parked, what to do, and when it is tried again.
+#[must_use]
+pub fn parked(job: &Job) -> String {
+    let error = job.error().map_or_else(String::new, |error| format!(": {}. {}", error.message, error.data.advice));
+    let id = &job.id;
+    format!(
+        "Waiting does not mend why it failed{error} It is tried again when its plan is due next; `backupctl retry {id}` tries it at once."
+    )
 }
 
 /// Returns when a plan is due next after it was last due; `None` when its schedule never makes it due by time.

@@ -178,6 +178,8 @@ pub enum VerdictKind {
     Breaker,
     /// It waits before it is tried again after a failure that may go away.
     Retry,
+    /// It has failed in a way that somebody has to mend; it is tried again when its plan is due next, or when asked.
+    Parked,
     /// Somebody paused it, or the whole daemon.
     Paused,
     /// The daemon is stopping; it goes on at the next start.

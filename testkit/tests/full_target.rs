@@ -1,4 +1,4 @@
-//! The disk that holds a target is full at any write of a backup: the job says so and waits, goes on when there is room,
+//! The disk that holds a target is full at any write of a backup: the job says so and is parked, goes on when somebody has made room,
 //! and its snapshot is whole.
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
@@ -81,14 +81,13 @@ impl House {
             let job = self.job(id);
             (job["state"] == "succeeded").then_some(None).or_else(|| {
                 let verdict = &job["verdict"];
-                (verdict["kind"] == "retry").then(|| Some(verdict["sentence"].to_string()))
+                (verdict["kind"] == "parked").then(|| Some(verdict["sentence"].to_string()))
             })
         });
         self.make_room();
         if let Some(sentence) = &waits {
             assert!(sentence.contains("no space left") && sentence.contains("Free some space"), "{sentence}");
-            // It would go on by itself a little later, and may have begun to.
-            self.daemon.ctl(["retry", id]);
+            self.daemon.ctl(["retry", id]).expect(0);
         }
         self.is_whole(id, waits.is_some());
         waits.is_some()

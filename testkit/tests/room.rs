@@ -95,11 +95,11 @@ fn a_first_backup_that_may_not_fit_says_so_and_goes_on() {
         house.daemon.ctl(["target", "init", "small"]).expect(0);
         let answer = house.daemon.ctl(["backup", "docs", "--detach", "--json"]).expect(0).json();
         let id = answer[0]["job"].as_str().unwrap();
-        let waiting = || Some(house.job(id)).filter(|job| job["verdict"]["kind"] == "retry");
-        let job = wait::until("the job waits for room", waiting);
+        let waiting = || Some(house.job(id)).filter(|job| job["verdict"]["kind"] == "parked");
+        let job = wait::until("the job is parked for lack of room", waiting);
         assert_eq!(warnings(&job), 1, "{job}");
         mount::grow(&house.target, 1 << 30);
-        house.daemon.ctl(["retry", id]);
+        house.daemon.ctl(["retry", id]).expect(0);
         let job = wait::until("the job has ended", || Some(house.job(id)).filter(|job| job["state"] == "succeeded"));
         assert_eq!(warnings(&job), 1, "{job}");
         assert!(house.asks().contains("it fits"));

@@ -35,6 +35,7 @@ pub(super) fn resume(
 ) -> Result<JobView, RpcError> {
     let id = find_active(state, wanted, "resumed")?;
     unpause(state, step, &id);
+    state.change_job(step, &id, |job| job.parked = false);
     if at_once {
         state.change_job(step, &id, |job| job.now = true);
     }
@@ -76,7 +77,7 @@ pub(super) fn retry(state: &mut State, step: &mut Step, wanted: &JobId, now: Now
             return Err(RpcError::new(ErrorKind::WrongState, message, "Submit a new job to do it once more."));
         }
         state.revive(&id);
-    } else if job.not_before.is_none() {
+    } else if job.not_before.is_none() && !job.parked {
         let message = format!("job {id} is {}; it goes on by itself", was.as_str());
         return Err(RpcError::new(ErrorKind::WrongState, message, "`backupctl why` says what it waits for."));
     }
@@ -88,7 +89,7 @@ pub(super) fn retry(state: &mut State, step: &mut Step, wanted: &JobId, now: Now
             job.chosen.clear();
         }
         job.set_state(JobState::Queued);
-        job.not_before = None;
+        (job.not_before, job.parked) = (None, false);
         job.failures = 0;
         job.ended = None;
     });

@@ -89,7 +89,7 @@ pub(super) fn answered(state: &mut State, step: &mut Step, target: &str, error: 
     let failure = error.and_then(failure);
     change(state, step, target, |breaker| breaker.answered(failure.as_ref(), now));
     if failure.is_none() {
-        try_at_once(state, step, target);
+        try_at_once(state, step, target, false);
     }
 }
 
@@ -108,7 +108,7 @@ pub(super) fn set(
     };
     change(state, step, &params.name, |breaker| breaker.force(forced, now));
     if forced != Some(Forced::Open) {
-        try_at_once(state, step, &params.name);
+        try_at_once(state, step, &params.name, true);
     }
     Ok(state.breakers.get(&params.name).map(Breaker::view).unwrap_or_default())
 }
@@ -128,14 +128,16 @@ fn failure(error: &JobError) -> Option<Failure> {
     counts.then(|| Failure { reason: error.message.clone(), absent, retry_after })
 }
 
-/// Jobs that wait because of an earlier failure need not wait any more when their target is back.
-fn try_at_once(state: &mut State, step: &mut Step, target: &str) {
+/// Jobs that wait because of an earlier failure need not wait any more when their target is back; what is parked is
+/// tried when somebody says so.
+fn try_at_once(state: &mut State, step: &mut Step, target: &str, by_hand: bool) {
     let waits = |job: &&Arc<Job>| {
         let may_go_away = job.error().is_some_and(|error| error.data.class.is_retryable());
-        job.target.as_deref() == Some(target) && job.not_before.is_some() && may_go_away
+        let waits = (job.not_before.is_some() && may_go_away) || (job.parked && by_hand);
+        job.target.as_deref() == Some(target) && waits
     };
     for id in state.active.values().filter(waits).map(|job| job.id.clone()).collect::<Vec<_>>() {
-        state.change_job(step, &id, |job| job.not_before = None);
+        state.change_job(step, &id, |job| (job.not_before, job.parked) = (None, false));
     }
 }
 

@@ -1,13 +1,14 @@
 //! How a job goes on when its worker has ended.
 
+use backup_proto::event::{EventBody, NoticeEvent};
 use backup_proto::job::{JobError, JobId, JobState, JobSummary, SUMMARY_FAILED_MAX};
 use backup_proto::spec::JobSpec;
 use jiff::Timestamp;
 
 use super::{State, Step, breakers, forget, note_room, plans, upkeep};
-use crate::backoff;
 use crate::clock::Now;
 use crate::job::{Ended, How, Job, Totals};
+use crate::{backoff, schedule};
 
 /// Bytes of failed items in a summary at most, so that it fits into one line of the protocol with room to spare.
 const SUMMARY_BYTES_MAX: usize = 256 * 1024;
@@ -20,6 +21,7 @@ pub(super) fn finish(state: &mut State, step: &mut Step, id: &JobId, ended: Ende
     }
     breakers::attempt_ended(state, step, id, &ended, now.wall);
     state.change_job(step, id, |job| settle(job, ended, now.wall));
+    tell_parked(state, step, id);
     plans::note_success(state, step, id, now.wall);
     forget::queue_after(state, step, id, now.wall);
     upkeep::job_ended(state, step, id, now.wall);
@@ -36,9 +38,13 @@ fn settle(job: &mut Job, ended: Ended, now: Timestamp) {
         _ if job.cancelling => end(job, JobState::Cancelled, Some(totals), None, now),
         How::Cancelled => end(job, JobState::Cancelled, Some(totals), None, now),
         How::Suspended | How::NoRoom(_) => wait_again(job, None, now),
+        How::Failed(error) if backoff::parks(job, &error) => {
+            (job.parked, job.failures) = (true, 0);
+            wait_again(job, Some(error), now);
+        }
         How::Failed(error) => {
             job.failures += 1;
-            let wait = backoff::wait(job, &error).filter(|_| backoff::may_go_away(job, &error));
+            let wait = backoff::wait(job, &error).filter(|_| error.data.retryable);
             match wait.and_then(|wait| now.checked_add(wait).ok()) {
                 Some(until) => {
                     job.not_before = Some(until);
@@ -47,6 +53,16 @@ fn settle(job: &mut Job, ended: Ended, now: Timestamp) {
                 None => end(job, JobState::Failed, Some(totals), Some(error), now),
             }
         }
+    }
+}
+
+/// Tells the watchers that a job is parked; of the same cause once, however often it is tried.
+fn tell_parked(state: &State, step: &mut Step, id: &JobId) {
+    let Some(job) = state.active.get(id).filter(|job| job.parked) else { return };
+    let mut causes = job.attempts.iter().rev().map(|attempt| attempt.error.as_ref().map(|error| error.data.class));
+    if causes.next() != causes.next() {
+        let sentence = format!("Job {id} (backup of {}): {}", job.title(), schedule::parked(job));
+        step.publish(EventBody::Notice(NoticeEvent { job: Some(id.clone()), sentence }));
     }
 }
 
@@ -63,7 +79,7 @@ pub(super) fn end(job: &mut Job, state: JobState, totals: Option<Totals>, error:
     job.set_state(state);
     job.cancelling = false;
     job.paused = None;
-    job.not_before = None;
+    (job.not_before, job.parked) = (None, false);
     job.ended = Some(now);
     job.summary = Some(summary(job, totals.unwrap_or_default(), error));
 }

@@ -198,6 +198,8 @@ mod bench;
 #[cfg(test)]
 mod clock_tests;
 #[cfg(test)]
+mod parked_tests;
+#[cfg(test)]
 mod room_tests;
 #[cfg(test)]
 mod simulation;

@@ -96,12 +96,15 @@ fn set_last(state: &mut State, step: &mut Step, name: &str, now: Timestamp) {
     step.changes.push(Change::set(format!("{PLAN}{name}"), json(&now)));
 }
 
-/// Queues a plan for one target, unless it is in the queue already.
+/// Queues a plan for one target, unless it is in the queue already; one that is parked there is tried again.
 fn queue_one(state: &mut State, step: &mut Step, plan: &str, target: &str, now: Timestamp) {
     let is_there = |job: &Job| {
         job.spec.stores_a_snapshot() && job.plan.as_deref() == Some(plan) && job.target.as_deref() == Some(target)
     };
-    if state.active.values().any(|job| is_there(job)) {
+    if let Some(there) = state.active.values().find(|job| is_there(job)).cloned() {
+        if there.parked {
+            state.change_job(step, &there.id, |job| job.parked = false);
+        }
         return;
     }
     let spec = BackupSpec { plan: Some(plan.to_owned()), target: Some(target.to_owned()), ..BackupSpec::default() };

@@ -106,6 +106,7 @@ pub(super) fn new_job(
         state: JobState::Queued,
         paused: None,
         cancelling: false,
+        parked: false,
         not_before: None,
         attempts: Vec::new(),
         failures: 0,

@@ -192,7 +192,7 @@ fn a_target_that_is_always_busy_lets_the_least_urgent_job_run_within_a_day() {
 
 #[test]
 fn a_failure_that_may_go_away_is_tried_again_later_and_later_and_then_given_up() {
-    for class in [Class::Transient, Class::Throttled, Class::Full, Class::Quota] {
+    for class in [Class::Transient, Class::Throttled] {
         let mut bench = Bench::new(with_plan("daily 02:30"));
         let job = bench.submit(planned());
         let (mut waits, mut attempts) = (Vec::new(), 0);

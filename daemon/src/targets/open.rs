@@ -75,6 +75,16 @@ impl Targets {
         adopted
     }
 
+    /// Returns that a target is absent, if its repository was there and is not: what went wrong there meanwhile follows
+    /// from that, whatever the system called it.
+    #[must_use]
+    pub fn absence(&self, name: &str) -> Option<TargetError> {
+        let place = self.place(name).ok()?;
+        self.known_id(&place)?;
+        let is_gone = Repository::exists(&self.storage(&place)).is_ok_and(|exists| !exists);
+        is_gone.then_some(TargetError::Absent { name: place.name, folder: place.folder })
+    }
+
     fn open_place(&self, place: &Place, may_make: bool) -> Result<Arc<Repository>, TargetError> {
         let storage = self.storage(place);
         if !Repository::exists(&storage).map_err(TargetError::engine(&place.name))? {

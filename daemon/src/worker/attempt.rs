@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use backup_engine::monitor::PackRecord;
 use backup_engine::{Class, Error as EngineError, Gate};
 use backup_proto::error::{Class as WireClass, ErrorKind, RpcError};
 use backup_proto::job::JobError;
@@ -90,21 +91,7 @@ pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox)
         Ok(opened) => opened,
         Err(error) => return Ended { how: how(&Failure::State(error), context), totals: Totals::default() },
     };
-    let result = match &job.spec {
-        JobSpec::Backup(spec) if spec.dry_run => estimate::run(job, spec, context, gate, &reporter),
-        JobSpec::Backup(spec) => backup::run(job, spec, adopt, context, gate, &reporter),
-        JobSpec::Restore(spec) => restore::run(job, spec, context, gate, &reporter),
-        JobSpec::Verify(spec) => verify::run(job, spec, context, gate, &reporter),
-        JobSpec::Forget(spec) => forget::run(job, spec, context, gate, &reporter),
-        JobSpec::Prune(spec) => prune::run(job, spec, adopt, context, gate, &reporter),
-        JobSpec::Repair(spec) => repair::run(job, spec, context, gate, &reporter),
-        JobSpec::Copy(spec) => copy::run(job, spec, adopt, context, gate, &reporter),
-        JobSpec::Unknown => Err(Failure::Job(RpcError::new(
-            ErrorKind::InvalidParams,
-            "this version does not know that kind of job",
-            "Use the `backupctl` that belongs to this daemon.",
-        ))),
-    };
+    let result = work(job, adopt, context, gate, &reporter);
     let so_far = reporter.finish();
     if result.is_ok() {
         // What it got over is no fault of anybody.
@@ -118,11 +105,53 @@ pub(super) fn run(job: &Job, context: &Arc<Context>, gate: &Gate, inbox: &Inbox)
         // A list lacks an entry: what is done already is found done by the next attempt.
         Ok(_) => Ended { how: How::NoRoom(Shortage::refused(context.targets.state())), totals: so_far },
         Err(failure) => {
-            let target_failed = failure.failed_target(context.targets.take_fault(&job.id));
+            let fault = context.targets.take_fault(&job.id);
+            let failure = if_present(failure, job, fault.as_deref(), context);
+            let target_failed = failure.failed_target(fault);
             let how = reporter.shortage().map_or_else(|| how(&failure, context), How::NoRoom);
             Ended { how, totals: Totals { target_failed, ..so_far } }
         }
     }
+}
+
+/// Does what the job asks for.
+fn work(
+    job: &Job,
+    adopt: Vec<PackRecord>,
+    context: &Arc<Context>,
+    gate: &Gate,
+    reporter: &Reporter,
+) -> Result<Totals, Failure> {
+    match &job.spec {
+        JobSpec::Backup(spec) if spec.dry_run => estimate::run(job, spec, context, gate, reporter),
+        JobSpec::Backup(spec) => backup::run(job, spec, adopt, context, gate, reporter),
+        JobSpec::Restore(spec) => restore::run(job, spec, context, gate, reporter),
+        JobSpec::Verify(spec) => verify::run(job, spec, context, gate, reporter),
+        JobSpec::Forget(spec) => forget::run(job, spec, context, gate, reporter),
+        JobSpec::Prune(spec) => prune::run(job, spec, adopt, context, gate, reporter),
+        JobSpec::Repair(spec) => repair::run(job, spec, context, gate, reporter),
+        JobSpec::Copy(spec) => copy::run(job, spec, adopt, context, gate, reporter),
+        JobSpec::Unknown => Err(Failure::Job(RpcError::new(
+            ErrorKind::InvalidParams,
+            "this version does not know that kind of job",
+            "Use the `backupctl` that belongs to this daemon.",
+        ))),
+    }
+}
+
+/// Returns why an attempt has failed if its targets are there. A drive that is pulled out in the middle of it makes the
+/// system say whatever it likes; the job waits until it is back.
+fn if_present(failure: Failure, job: &Job, fault: Option<&str>, context: &Context) -> Failure {
+    if !matches!(failure.how(), How::Failed(_)) || matches!(failure, Failure::State(_)) {
+        return failure;
+    }
+    let from = match &job.spec {
+        JobSpec::Copy(spec) => Some(spec.from.as_str()),
+        _ => None,
+    };
+    let chosen = job.chosen.iter().filter_map(|snapshot| snapshot.target.as_deref());
+    let mut targets = job.target.as_deref().into_iter().chain(from).chain(fault).chain(chosen);
+    targets.find_map(|target| context.targets.absence(target)).map_or(failure, Failure::Target)
 }
 
 /// Says what an end means for the job. Lack of room in the daemon's own state is no fault of the job, and neither is

@@ -129,6 +129,7 @@ pub(crate) fn job(id: &str, spec: JobSpec) -> Job {
         submitted: "2025-05-05T10:00:00Z".parse().expect("a time"),
         state: JobState::Queued,
         paused: None,
+        parked: false,
         not_before: None,
         attempts: Vec::new(),
         failures: 0,
