@@ -174,3 +174,6 @@ fn notices_of(name: &str, plan: &PlanConfig) -> Vec<String> {
     }
     notices
 }
+
+#[cfg(test)]
+mod page_tests;

@@ -11,7 +11,7 @@ use super::window::{self, Window};
 use backup_proto::limit::{parse_rate, rate};
 
 /// What a section of conditions may hold.
-const VOCABULARY: Vocabulary = Vocabulary {
+pub(super) const VOCABULARY: Vocabulary = Vocabulary {
     known: &[
         "on-battery",
         "power-saver",
@@ -30,7 +30,7 @@ const VOCABULARY: Vocabulary = Vocabulary {
 };
 
 /// What `networks` may hold.
-const NETWORKS: Vocabulary = Vocabulary { known: &["allow", "deny"], refused: &[] };
+pub(super) const NETWORKS: Vocabulary = Vocabulary { known: &["allow", "deny"], refused: &[] };
 
 /// What one section says; what it leaves out is said elsewhere, or counts by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::problem::Findings;
 use super::section::{Located, Section, Vocabulary};
 
 /// What the section may hold.
-const VOCABULARY: Vocabulary = Vocabulary { known: &["memory"], refused: &[] };
+pub(super) const VOCABULARY: Vocabulary = Vocabulary { known: &["memory"], refused: &[] };
 
 /// The least that jobs can be given: with less a backup would take this much all the same.
 const MEMORY_MIN: usize = 64 * 1024 * 1024;

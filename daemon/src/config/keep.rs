@@ -10,7 +10,7 @@ use super::section::{Located, Section, Vocabulary};
 use super::units::parse_duration;
 
 /// What `keep` may hold.
-const VOCABULARY: Vocabulary = Vocabulary {
+pub(super) const VOCABULARY: Vocabulary = Vocabulary {
     known: &[
         "last",
         "hourly",

@@ -9,10 +9,10 @@ use super::schedule::parse_time;
 use super::section::{Located, OneOrTables, Section, Vocabulary};
 
 /// What a section of limits may hold.
-const VOCABULARY: Vocabulary = Vocabulary { known: &["upload", "download"], refused: &[] };
+pub(super) const VOCABULARY: Vocabulary = Vocabulary { known: &["upload", "download"], refused: &[] };
 
 /// What one entry of a list of rates may hold.
-const ENTRY: Vocabulary = Vocabulary { known: &["from", "to", "rate"], refused: &[] };
+pub(super) const ENTRY: Vocabulary = Vocabulary { known: &["from", "to", "rate"], refused: &[] };
 
 /// How fast bytes may go each way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

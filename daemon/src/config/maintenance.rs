@@ -10,7 +10,7 @@ use super::section::{Located, Section, Vocabulary};
 use super::units::parse_duration;
 
 /// What the section may hold.
-const VOCABULARY: Vocabulary = Vocabulary { known: &["verify", "prune"], refused: &[] };
+pub(super) const VOCABULARY: Vocabulary = Vocabulary { known: &["verify", "prune"], refused: &[] };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

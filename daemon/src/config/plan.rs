@@ -15,7 +15,7 @@ use super::section::{Located, Section, Vocabulary, did_you_mean};
 use super::times::{self, Times};
 
 /// What a plan may hold.
-const VOCABULARY: Vocabulary = Vocabulary {
+pub(super) const VOCABULARY: Vocabulary = Vocabulary {
     known: &[
         "sources",
         "critical",

@@ -6,7 +6,7 @@ use super::problem::Findings;
 use super::section::{Located, Section, Vocabulary};
 
 /// What the section may hold.
-const VOCABULARY: Vocabulary = Vocabulary { known: &["mode"], refused: &[] };
+pub(super) const VOCABULARY: Vocabulary = Vocabulary { known: &["mode"], refused: &[] };
 
 /// The modes there are: whoever may use a socket needs both to read and to write it.
 const MODES: [(&str, u32); 3] = [("0600", 0o600), ("0660", 0o660), ("0666", 0o666)];

@@ -11,7 +11,7 @@ use super::problem::Findings;
 use super::section::{Located, Section, Vocabulary};
 
 /// What a target may hold.
-const VOCABULARY: Vocabulary = Vocabulary {
+pub(super) const VOCABULARY: Vocabulary = Vocabulary {
     known: &[
         "url",
         "password-file",
