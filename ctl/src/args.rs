@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     backup, cat, config, control, copy, diff, events, find, forget, hold, jobs, key, limit, ls, mount, plan, prune,
-    repair, restore, rpc, shell, snapshots, stats, status, target, verify, why,
+    repair, restore, rpc, shell, snapshots, stats, status, target, targets, verify, why,
 };
 
 /// Back up and restore with the backup daemon.
@@ -66,6 +66,7 @@ pub(crate) enum Command {
     Copy(copy::Copy),
     #[command(subcommand)]
     Target(target::Target),
+    Targets(targets::Targets),
     #[command(subcommand)]
     Key(key::Key),
     #[command(subcommand)]

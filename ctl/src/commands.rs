@@ -25,6 +25,7 @@ pub(crate) mod snapshots;
 pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod target;
+pub(crate) mod targets;
 pub(crate) mod verify;
 pub(crate) mod why;
 
@@ -88,6 +89,7 @@ fn dispatch(command: Command, session: &mut Session) -> Result<Exit, Failure> {
         Command::Stats(command) => command.run(session),
         Command::Hold(command) => command.run(session),
         Command::Target(command) => command.run(session),
+        Command::Targets(command) => command.run(session),
         Command::Key(command) => command.run(session),
         Command::Plan(command) => command.run(session),
         Command::Conditions(command) => command.run(session),

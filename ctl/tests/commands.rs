@@ -117,6 +117,40 @@ fn every_list_is_one_json_array_whatever_its_pages() {
     }
 }
 
+/// S0.13: the state of each target's breaker is shown, with what it means for jobs.
+#[test]
+fn targets_shows_the_breaker_of_each_its_limits_its_room_and_what_is_parked_there() {
+    let house = House::new(|_, method, _| {
+        let mut answer = example(method);
+        if method == "job.list" {
+            let verdict = json!({"kind": "parked", "sentence": "no space left on device. Free some space."});
+            answer["items"][0]["target"] = "local".into();
+            answer["items"][0]["verdict"] = verdict;
+            answer["next"] = Value::Null;
+        }
+        Reply::Result(answer)
+    });
+    let id = example("job.list")["items"][0]["id"].as_str().unwrap().to_owned();
+    let plain = house.run(&["targets"]);
+    assert_eq!(plain.code, 0, "{}", plain.err);
+    for part in [
+        "local: left alone\n",
+        "repository abababab\n",
+        "Free there: 953.7 MiB",
+        "then asked whether it is back. No route to host.",
+        "Upload of everything together: at most 1.0 MiB/s",
+        &format!("Job {id} is parked. No space left on device. Free some space."),
+        "on the same disk",
+    ] {
+        assert!(plain.out.contains(part), "{part} is missing in\n{}", plain.out);
+    }
+    assert!(!plain.out.contains("target nas") && !plain.out.contains("2qdmzv00"), "{}", plain.out);
+    let listed = house.run(&["targets", "--json"]).json_lines().remove(0);
+    let first = &listed[0];
+    assert_eq!((&first["name"], &first["breaker"]["state"]), (&"local".into(), &"open".into()));
+    assert_eq!((first["limits"].as_array().unwrap().len(), &first["parked"][0]["job"]), (2, &Value::from(id)));
+}
+
 #[test]
 fn a_search_by_id_asks_for_one_thing_and_says_which_blob_was_found() {
     let house = House::new(|_, _, params| {

@@ -51,7 +51,7 @@ fn the_help_is_the_reference() {
 }
 
 /// What has to be there.
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 33] = [
     "backup",
     "restore",
     "status",
@@ -76,6 +76,7 @@ const COMMANDS: [&str; 32] = [
     "hold",
     "repair",
     "target",
+    "targets",
     "key",
     "plan",
     "conditions",
