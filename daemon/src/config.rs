@@ -4,6 +4,7 @@
 //! setting that is not known is refused by name, never ignored: a backup that silently does less than its config
 //! seems to say is found out on the wrong day.
 
+mod commands;
 mod conditions;
 mod edit;
 mod file;
@@ -27,6 +28,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub use commands::{PlanCommand, PlanCommands};
 pub use conditions::{Act, ConditionsConfig, Networks, Rule, VpnRule};
 pub use edit::{EditError, NewPlan, NewTarget, add_plan, add_target};
 pub use file::{ConfigFile, check, read_text};

@@ -6,6 +6,7 @@ use backup_engine::Gate;
 use backup_engine::memory::Budget;
 
 use crate::clock::Clock;
+use crate::commands::Commands;
 use crate::conditions::Probe;
 use crate::config::{Config, ConfigFile};
 use crate::ledger::Ledger;
@@ -20,6 +21,8 @@ pub struct Context {
     pub targets: Targets,
     /// The lists of failed and planned items.
     pub ledger: Ledger,
+    /// What plans have run around their backups.
+    pub commands: Commands,
     /// What was looked into last.
     pub looks: Looks,
     /// The memory that all jobs share.
@@ -34,7 +37,8 @@ impl Context {
     pub fn new(clock: Arc<dyn Clock>, targets: Targets, ledger: Ledger, probe: Arc<dyn Probe>) -> Self {
         let looks = Looks::new(Arc::clone(&clock));
         let memory = Budget::new(targets.config().last_good().jobs.memory);
-        Self { clock, targets, ledger, looks, memory, probe }
+        let commands = Commands::new(targets.state());
+        Self { clock, targets, ledger, commands, looks, memory, probe }
     }
 
     /// Makes the gate of a job that begins, with its part in the memory for all jobs.

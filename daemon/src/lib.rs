@@ -17,6 +17,7 @@
 pub mod backoff;
 pub mod breaker;
 pub mod clock;
+pub mod commands;
 pub mod conditions;
 pub mod config;
 pub mod context;

@@ -142,6 +142,8 @@ async fn live(house: House, signals: Signals) -> Result<()> {
     let House { run, server, listening, events, first, _state_lock } = house;
     let (store, desk) = (run.store.clone(), Arc::clone(&run.desk));
     let context = Arc::clone(&run.context);
+    // Before any job of these plans begins.
+    context.commands.settle_old(&context.clock);
     service::listen(signals, run.inbox.clone(), move || match context.config_file().current() {
         Ok(config) => Some(Event::Configured(config)),
         Err(error) => {

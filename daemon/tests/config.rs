@@ -5,9 +5,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use backup_proto::target::Keep;
-use backupd::config::{Config, ConfigFile, NewPlan, NewTarget, PasswordSource, Surroundings, check};
+use backupd::config::{Config, ConfigFile, NewPlan, NewTarget, PasswordSource, PlanCommand, Surroundings, check};
 
 fn surroundings() -> Surroundings {
     Surroundings { folder: "/etc/backupd".into(), home: Some("/home/ann".into()) }
@@ -70,6 +71,22 @@ fn every_setting_arrives_where_it_belongs() {
     let jobs = cases("loads").into_iter().find(|path| path.ends_with("jobs.toml")).expect("it is there");
     assert_eq!(parse(&jobs).expect("it loads").jobs.memory, 256 << 20);
     assert_eq!(config.plans["etc"].targets, ["local"], "the default target is where a plan goes by itself");
+}
+
+#[test]
+fn the_commands_of_a_plan_are_words_and_a_shell_only_where_the_plan_asks_for_one() {
+    let path = cases("loads").into_iter().find(|path| path.ends_with("commands.toml")).expect("it is there");
+    let config = parse(&path).expect("it loads");
+    let command = |words: &[&str], seconds, stops_backup| {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        Some(PlanCommand { words, limit: Duration::from_secs(seconds), stops_backup })
+    };
+    let short = &config.plans["short"].commands;
+    assert_eq!(short.before, command(&["systemctl", "stop", "app"], 600, true));
+    assert_eq!(short.after, command(&["systemctl", "start", "app"], 600, true));
+    let long = &config.plans["long"].commands;
+    assert_eq!(long.before, command(&["/bin/sh", "-c", "pg_dump app > ~/a/dump"], 3600, false));
+    assert_eq!(long.after, command(&["rm", "-f", "/home/ann/a/dump"], 30, true));
 }
 
 #[test]

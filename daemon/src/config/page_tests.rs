@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::section::Vocabulary;
-use super::{Config, Surroundings, conditions, jobs, keep, limits, maintenance, plan, socket, target};
+use super::{Config, Surroundings, commands, conditions, jobs, keep, limits, maintenance, plan, socket, target};
 use crate::conditions::Policy;
 
 /// A section of the page, the keys it may have, and the lines that stand before such a key in a file.
@@ -19,13 +19,17 @@ struct Part {
 const TARGET: &str = "[target.nas]\nurl = \"/mnt/nas\"\npassword-file = \"nas.key\"\n";
 const PLAN: &str = "[plan.docs]\nsources = [\"/home/ann\"]\n";
 const KEEP: &str = "[plan.docs]\nsources = [\"/home/ann\"]\n[plan.docs.keep]\n";
+const BEFORE: &str = "[plan.docs]\nsources = [\"/home/ann\"]\n[plan.docs.before]\ncommand = [\"true\"]\n";
+const AFTER: &str = "[plan.docs]\nsources = [\"/home/ann\"]\n[plan.docs.after]\ncommand = [\"true\"]\n";
 const ENTRY: &str = "[[limits.upload]]\nfrom = \"01:00\"\nto = \"02:00\"\nrate = \"1 MiB/s\"\n";
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 13] = [
     Part { heading: "The whole file", vocabulary: &super::VOCABULARY, before: "" },
     Part { heading: "`[target.NAME]`", vocabulary: &target::VOCABULARY, before: TARGET },
     Part { heading: "`[plan.NAME]`", vocabulary: &plan::VOCABULARY, before: PLAN },
     Part { heading: "`keep` of a plan", vocabulary: &keep::VOCABULARY, before: KEEP },
+    Part { heading: "`before` of a plan", vocabulary: &commands::BEFORE, before: BEFORE },
+    Part { heading: "`after` of a plan", vocabulary: &commands::AFTER, before: AFTER },
     Part { heading: "`[socket]`", vocabulary: &socket::VOCABULARY, before: "[socket]\n" },
     Part { heading: "`[jobs]`", vocabulary: &jobs::VOCABULARY, before: "[jobs]\n" },
     Part { heading: "`[limits]`", vocabulary: &limits::VOCABULARY, before: "[limits]\n" },
@@ -65,10 +69,10 @@ fn row(line: &str) -> Row {
 
 /// Makes a file in which a line stands in a section; returns it with that line's number.
 fn file(part: &Part, key: &str, line: &str) -> (String, usize) {
-    let is_password = |key: &str| key.starts_with("password-") || key == "systemd-credential";
+    let one_of_each = [&["password-file", "password-command", "systemd-credential"][..], &["command", "shell"]];
     let stays = |known: &&str| {
         let name = known.split(" = ").next().unwrap_or_default();
-        name != key && !(is_password(name) && is_password(key))
+        name != key && !one_of_each.iter().any(|keys| keys.contains(&name) && keys.contains(&key))
     };
     let mut text = part.before.lines().filter(stays).fold(String::new(), |text, line| text + line + "\n");
     let number = text.lines().count() + 1;

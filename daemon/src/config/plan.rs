@@ -6,6 +6,7 @@ use std::time::Duration;
 use backup_engine::retention::Policy;
 use toml::de::DeTable;
 
+use super::commands::{self, PlanCommands};
 use super::conditions::{self, ConditionsConfig};
 use super::keep;
 use super::place::{Refusal, Surroundings};
@@ -21,6 +22,8 @@ pub(super) const VOCABULARY: Vocabulary = Vocabulary {
         "critical",
         "exclude",
         "exclude-file",
+        "before",
+        "after",
         "targets",
         "schedule",
         "jitter",
@@ -50,6 +53,8 @@ pub struct PlanConfig {
     pub exclude: Vec<String>,
     /// A file with one more such pattern a line.
     pub exclude_file: Option<PathBuf>,
+    /// What is run around each of its backups.
+    pub commands: PlanCommands,
     /// Names of the targets it goes to; at least one.
     pub targets: Vec<String>,
     /// When it is due; none: only when asked for.
@@ -86,14 +91,13 @@ pub(super) fn read(
     let sources = read_sources(&section, surroundings, findings);
     let critical = read_critical(&section, sources.as_deref().unwrap_or_default(), surroundings, findings);
     let exclude = section.texts("exclude", findings).into_iter().map(|pattern| pattern.value).collect();
-    let exclude_file = section.text("exclude-file", findings);
-    let exclude_file = exclude_file.map(|file| note(file.line, surroundings.beside(&file.value), findings));
+    let exclude_file = read_exclude_file(&section, surroundings, findings);
+    let commands = commands::read(&section, findings);
     let targets = read_targets(&section, targets, findings);
     let times = times::read(&section, findings);
     let keep = section.table("keep", findings).map(|table| keep::read(&section, table, findings));
     let pinned = read_pinned(&section, findings);
-    let one_file_system = section.flag("one-file-system", findings);
-    let exclude_caches = section.flag("exclude-caches", findings);
+    let flags = ["one-file-system", "exclude-caches"].map(|flag| section.flag(flag, findings));
     let tags = read_tags(&section, findings);
     let conditions = conditions::of(&section, findings);
     let Times { schedule, schedule_text, jitter, stale_after } = times?;
@@ -101,7 +105,8 @@ pub(super) fn read(
         sources: sources?,
         critical: critical?,
         exclude,
-        exclude_file: flatten(exclude_file)?,
+        exclude_file: exclude_file?,
+        commands: commands?,
         targets: targets?,
         schedule,
         schedule_text,
@@ -109,8 +114,8 @@ pub(super) fn read(
         stale_after,
         keep: flatten(keep)?,
         pinned: pinned?,
-        one_file_system,
-        exclude_caches,
+        one_file_system: flags[0],
+        exclude_caches: flags[1],
         tags: tags?,
         conditions,
     })
@@ -171,6 +176,15 @@ fn read_critical(
     };
     let paths: Vec<_> = section.texts("critical", findings).into_iter().map(|text| check(text, findings)).collect();
     paths.into_iter().collect()
+}
+
+fn read_exclude_file(
+    section: &Section<'_>,
+    surroundings: &Surroundings,
+    findings: &mut Findings<'_>,
+) -> Option<Option<PathBuf>> {
+    let file = section.text("exclude-file", findings);
+    flatten(file.map(|file| note(file.line, surroundings.beside(&file.value), findings)))
 }
 
 fn read_targets(section: &Section<'_>, known: &[String], findings: &mut Findings<'_>) -> Option<Vec<String>> {

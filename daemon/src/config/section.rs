@@ -88,6 +88,11 @@ impl<'t> Section<'t> {
         self.table.contains_key(key)
     }
 
+    /// Says whether a setting is a list.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().as_array().is_some())
+    }
+
     /// Says whether a setting is a list with nothing in it.
     pub(super) fn has_empty_list(&self, key: &str) -> bool {
         self.table.get(key).and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty())
@@ -162,6 +167,16 @@ impl<'t> Section<'t> {
     /// Reads a table inside this one.
     pub(super) fn table(&self, key: &'static str, findings: &mut Findings<'_>) -> Option<Located<&'t DeTable<'t>>> {
         self.read(key, "a table, as in `{ name = value }`", findings, DeValue::as_table)
+    }
+
+    /// Reads a table where something else could stand as well: all of what is `wanted`.
+    pub(super) fn table_as(
+        &self,
+        key: &'static str,
+        wanted: &str,
+        findings: &mut Findings<'_>,
+    ) -> Option<Located<&'t DeTable<'t>>> {
+        self.read(key, wanted, findings, DeValue::as_table)
     }
 
     /// Reads the tables inside the table `key`, each with its name and line: `[key.NAME]`.

@@ -65,7 +65,7 @@ impl Failure {
     }
 
     /// Says what this end means for the job.
-    fn how(&self) -> How {
+    pub(super) fn how(&self) -> How {
         match self {
             Self::Engine(EngineError::Cancelled) => How::Cancelled,
             Self::Engine(EngineError::Suspended) => How::Suspended,

@@ -16,6 +16,7 @@ use backup_proto::note::Note;
 use backup_proto::spec::BackupSpec;
 
 use super::again;
+use super::around::around;
 use super::attempt::Failure;
 use super::find::{CHANGE_TAGS, CRITICAL_TAG, HINTED_TAG, INCOMPLETE_TAG, INTERRUPTED_TAG, plan_tag};
 use super::reporter::Reporter;
@@ -55,8 +56,12 @@ pub(super) fn run(
     // Later attempts say nothing new, and what an earlier one has stored is not looked at.
     options.room = context.targets.room(&place).free.filter(|_| job.attempt_count() == 1);
     options.records = Some(context.targets.state().join("records"));
-    let lock = context.targets.lock(&repository, &place.folder, false).map_err(TargetError::engine(name))?;
-    let summary = backup(&lock, &options, gate, reporter).map_err(|error| explain(error, spec, &options))?;
+    let summary = around(job, spec, context, gate, reporter, || {
+        // What `before` has written belongs to it.
+        options.time = context.clock.now().wall;
+        let lock = context.targets.lock(&repository, &place.folder, false).map_err(TargetError::engine(name))?;
+        backup(&lock, &options, gate, reporter).map_err(|error| explain(error, spec, &options))
+    })?;
     // What was looked up while the backup ran is in its snapshot; a record that cannot be written takes nothing away.
     if let Err(error) = context.targets.note_success(name, &options.sources, context.clock.now().wall) {
         reporter.notice(&format!("The success could not be put on record: {error}."));

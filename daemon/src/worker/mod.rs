@@ -1,6 +1,7 @@
 //! Workers: one plain thread for each job that runs.
 
 mod again;
+mod around;
 mod attempt;
 mod backup;
 mod copy;
