@@ -4,6 +4,8 @@
 //! machine ([`readings`]), measured by what the configuration says about it ([`policy`]); [`rules`] compares the two.
 //! Where readings come from is behind [`Probe`]; everything else here is pure.
 
+#[cfg(target_os = "linux")]
+pub mod bus;
 pub mod files;
 pub mod kind;
 pub mod policy;

@@ -65,7 +65,7 @@ pub fn run(overrides: &Overrides, signals: Signals) -> Result<()> {
         .build()
         .map_err(Error::io("start the runtime of", "this process"))?;
     let ended = runtime.block_on(async {
-        let house = build(overrides)?;
+        let house = build(overrides).await?;
         live(house, signals).await
     });
     // A question that is still being answered is not waited for: whoever asked has been cut off already.
@@ -74,7 +74,7 @@ pub fn run(overrides: &Overrides, signals: Signals) -> Result<()> {
 }
 
 /// Opens everything, in the order in which a failure leaves the least behind.
-fn build(overrides: &Overrides) -> Result<House> {
+async fn build(overrides: &Overrides) -> Result<House> {
     let environment = Environment::of_process();
     let places = find(&environment, overrides)?;
     let config = Arc::new(ConfigFile::open(&places.config, home(&environment)).map_err(refused)?);
@@ -91,8 +91,9 @@ fn build(overrides: &Overrides) -> Result<House> {
     let targets = open_targets(&places, &config, &clock)?;
     let sequence = loaded.sequence;
     let (state, first) = first_state(loaded, &config, clock.as_ref(), about.uid);
-    let context = Arc::new(Context::new(Arc::clone(&clock), targets, ledger, probe(&environment)));
     let (inbox, events) = Inbox::new();
+    let probe = probe(&environment, &clock, &inbox).await;
+    let context = Arc::new(Context::new(Arc::clone(&clock), targets, ledger, probe));
     let hub = Arc::new(Hub::new(sequence));
     let desk = Arc::new(Desk::default());
     let (published, watching) = watch::channel(Published { state: Arc::new(state), cursor: Cursor(sequence) });
@@ -109,10 +110,26 @@ fn build(overrides: &Overrides) -> Result<House> {
     Ok(House { run, server, listening, events, first, _state_lock: state_lock })
 }
 
-/// Reads the machine from its files: below another folder than the root in tests, which play a machine there.
-fn probe(environment: &Environment) -> Arc<dyn Probe> {
-    let root = environment.variables.get(std::ffi::OsStr::new("BACKUPD_MACHINE_ROOT"));
-    Arc::new(FileProbe::new(root.map_or_else(|| PathBuf::from("/"), PathBuf::from)))
+/// Reads the machine from its files, and from what services say of it. In tests that play a machine its files are below
+/// another folder than the root; such a machine has no bus but one that is named.
+async fn probe(environment: &Environment, clock: &Arc<dyn Clock>, inbox: &Inbox) -> Arc<dyn Probe> {
+    let variable = |name: &str| environment.variables.get(std::ffi::OsStr::new(name));
+    let root = variable("BACKUPD_MACHINE_ROOT");
+    let files = FileProbe::new(root.map_or_else(|| PathBuf::from("/"), PathBuf::from));
+    match root.is_none() || variable("DBUS_SYSTEM_BUS_ADDRESS").is_some() {
+        true => with_services(files, clock, inbox).await,
+        false => Arc::new(files),
+    }
+}
+
+#[cfg(target_os = "linux")]
+async fn with_services(files: FileProbe, clock: &Arc<dyn Clock>, inbox: &Inbox) -> Arc<dyn Probe> {
+    crate::conditions::bus::lay_over(files, Arc::clone(clock), inbox.clone()).await
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn with_services(files: FileProbe, _: &Arc<dyn Clock>, _: &Inbox) -> Arc<dyn Probe> {
+    Arc::new(files)
 }
 
 /// Makes the state folder if it is not there, and keeps other daemons off it.

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod bend;
+pub mod bus;
 pub mod caller;
 pub mod compare;
 pub mod daemon;
