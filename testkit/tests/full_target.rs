@@ -1,5 +1,5 @@
-//! The disk that holds a target is full at any write of a backup: the job says so and is parked, goes on when somebody has made room,
-//! and its snapshot is whole.
+//! The disk that holds a target is full at any write of a backup: the job says so and is parked, goes on when somebody has
+//! made room, and its snapshot is whole.
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test's preparation is a failed test")]
 

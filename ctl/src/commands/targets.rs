@@ -76,12 +76,13 @@ fn shown(target: Info, limits: &[Limit], jobs: &[Job]) -> Shown {
 
 fn block(shown: &Shown, out: &Output) -> Vec<String> {
     let target = &shown.target;
-    let id = target.repository_id.as_deref().map_or("none yet", text::short_id);
+    let id = target.repository_id.as_deref().map(text::short_id);
+    let repository = id.map_or_else(|| "no repository yet".to_owned(), |id| format!("repository {id}"));
     let free = target.free_bytes.map_or_else(|| "not known".to_owned(), text::size);
     let last = target.last_success.map_or_else(|| "never".to_owned(), |time| text::time(time, out.zone()));
     let mut lines = vec![
         format!("{}: {}", target.name, state_word(target)),
-        format!("  At {}, repository {id}", target.url),
+        format!("  At {}, {repository}", target.url),
         format!("  Free there: {free}; last success: {last}"),
     ];
     let more = breaker_lines(target, out).into_iter().map(|line| line.trim_start().to_owned());

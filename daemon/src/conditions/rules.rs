@@ -3,8 +3,8 @@
 //! ```text
 //! readings + policy + job + now ─► Run · Slow(rate, reason) · Wait(verdict)
 //! ```
-//! The window comes first. Then every rule is asked in the order of `RULES`; the first that says "wait" is the verdict, and of those that say
-//! "slowly" the lowest rate counts. Most rules are soft: a job that has waited for long enough runs in spite of them.
+//! The window comes first. Then every rule is asked in the order of `RULES`; the first that says "wait" is the verdict,
+//! and of those that say "slowly" the lowest rate counts. Most rules are soft: a job that has waited for long enough runs in spite of them.
 //! Hard are those against which it would do harm, or come to nothing. A sentence may change from one look to the next
 //! (the battery's charge is in it); its kind says whether it is still the same reason.
 

@@ -110,15 +110,13 @@ fn what(inner: &Section<'_>, findings: &mut Findings<'_>) -> Option<Vec<String>>
 
 fn words_of(section: &Section<'_>, key: &'static str, findings: &mut Findings<'_>) -> Option<Vec<String>> {
     let texts = section.texts(key, findings);
-    let wrong = texts.iter().find(|text| text.value.contains('\0')).map(|text| text.line);
-    let lacks_program = section.has_empty_list(key) || texts.first().is_some_and(|text| text.value.is_empty());
-    let line = wrong.or_else(|| texts.first().map(|text| text.line)).unwrap_or(section.line());
-    if lacks_program {
+    let nameless = texts.first().filter(|text| text.value.is_empty()).map(|text| text.line);
+    if let Some(line) = section.empty_list(key, findings).or(nameless) {
         let message = format!("`{key}` in {} names no program.", section.name());
         findings.add(line, message, "Write the program first, then its arguments, each a text of its own.");
         return None;
     }
-    if wrong.is_some() {
+    if let Some(line) = texts.iter().find(|text| text.value.contains('\0')).map(|text| text.line) {
         let message = format!("`{key}` in {} has a zero byte in a text.", section.name());
         findings.add(line, message, "No argument of a program can hold one; remove it.");
         return None;

@@ -214,9 +214,9 @@ fn networks(section: &Section<'_>, findings: &mut Findings<'_>) -> Option<Networ
         let message = format!("`{}` is allowed and denied in {}.", twice.value, lists.name());
         findings.add(twice.line, message, "Name it once.");
     }
-    if lists.has_empty_list("allow") {
+    if let Some(line) = lists.empty_list("allow", findings) {
         let advice = "Name one, or remove the setting to allow any.";
-        findings.add(lists.line(), format!("{} allows no network.", lists.name()), advice);
+        findings.add(line, format!("{} allows no network.", lists.name()), advice);
     }
     let names = |list: Vec<Located<String>>| list.into_iter().map(|name| name.value).collect();
     Some(Networks { allow: names(allow), deny: names(deny) })

@@ -148,9 +148,10 @@ fn read_sources(
     findings: &mut Findings<'_>,
 ) -> Option<Vec<PathBuf>> {
     let texts = section.texts("sources", findings);
-    if texts.is_empty() && (section.lacks("sources") || section.has_empty_list("sources")) {
+    let empty = section.empty_list("sources", findings);
+    if texts.is_empty() && (section.lacks("sources") || empty.is_some()) {
         let advice = "Add `sources = [\"~/Documents\"]` with what it is to protect.";
-        findings.add(section.line(), format!("{} has no sources.", section.name()), advice);
+        findings.add(empty.unwrap_or(section.line()), format!("{} has no sources.", section.name()), advice);
         return None;
     }
     let paths: Vec<_> =
@@ -192,9 +193,9 @@ fn read_targets(section: &Section<'_>, known: &[String], findings: &mut Findings
         return Some(vec![super::DEFAULT_TARGET.to_owned()]);
     }
     let texts = section.texts("targets", findings);
-    if section.has_empty_list("targets") {
+    if let Some(line) = section.empty_list("targets", findings) {
         let advice = "Name at least one target, or remove the setting for the default one.";
-        findings.add(section.line(), format!("{} goes nowhere.", section.name()), advice);
+        findings.add(line, format!("{} goes nowhere.", section.name()), advice);
         return None;
     }
     let mut targets: Vec<String> = Vec::new();

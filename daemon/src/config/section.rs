@@ -93,9 +93,11 @@ impl<'t> Section<'t> {
         self.table.get(key).is_some_and(|value| value.get_ref().as_array().is_some())
     }
 
-    /// Says whether a setting is a list with nothing in it.
-    pub(super) fn has_empty_list(&self, key: &str) -> bool {
-        self.table.get(key).and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty())
+    /// Returns the line of a setting that is a list with nothing in it.
+    pub(super) fn empty_list(&self, key: &str, findings: &Findings<'_>) -> Option<usize> {
+        let value = self.table.get(key)?;
+        let is_empty = value.get_ref().as_array().is_some_and(|list| list.is_empty());
+        is_empty.then(|| findings.line_of(value.span().start))
     }
 
     /// Reads a text.

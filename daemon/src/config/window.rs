@@ -118,9 +118,9 @@ fn time_of(minute: u16) -> Time {
 /// Reads a window: one text or a list of them; none inside for `always`. Notes what is wrong.
 pub(super) fn read(section: &Section<'_>, findings: &mut Findings<'_>) -> Option<Option<Window>> {
     let texts = section.text_or_texts("window", findings)?;
-    if section.has_empty_list("window") {
+    if let Some(line) = section.empty_list("window", findings) {
         let advice = "Name a time such as `22:00-06:00`, or write `always`.";
-        findings.add(section.line(), format!("`window` in {} never opens.", section.name()), advice);
+        findings.add(line, format!("`window` in {} never opens.", section.name()), advice);
         return None;
     }
     if matches!(&texts[..], [text] if text.value.trim() == "always") {
@@ -156,7 +156,7 @@ fn parse_span(text: &str) -> Result<Span, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let (days, times) = match words.as_slice() {
         [times] if times.contains(':') => (None, Some(*times)),
-        [days] => (Some(*days), None),
+        [days] if !days.starts_with(|first: char| first.is_ascii_digit()) => (Some(*days), None),
         [days, times] if times.contains(':') => (Some(*days), Some(*times)),
         _ => return Err(wrong()),
     };
